@@ -34,7 +34,9 @@ impl Fleet {
         if at == FailedAt::Call && matches!(worker.called, Called::Asked(_)) {
             worker.called = Called::Never;
         }
-        if begun < worker.since {
+        let is_another = begun < worker.since;
+        self.note_offer(id);
+        if is_another {
             return Vec::new(); // another process, or another address
         }
         let before = self.failures.remove(id);
@@ -78,6 +80,7 @@ impl Fleet {
         self.ledger.touch(id);
         worker.called = Called::Answered;
         worker.call_at = now;
+        self.note_offer(id);
         self.tell_health(now, id, &mut news);
         if self.failures.get(id).is_some_and(|failures| failures.at() == FailedAt::Call) {
             news.extend(self.works(id));
@@ -112,6 +115,7 @@ impl Fleet {
             worker.called = Called::Asked(now);
             worker.call_at = now;
         }
+        self.note_offer(id);
     }
 
     fn is_call_due(&self, now: Moment, id: &WorkerId, worker: &Worker) -> bool {

@@ -220,6 +220,7 @@ impl Fleet {
             told: known.map_or(WorkerHealth::Up, |known| known.told),
         };
         self.workers.insert(id.clone(), worker);
+        self.note_offer(id);
         self.ledger.touch(id);
         self.tell_health(now, id, news);
     }

@@ -13,6 +13,10 @@ impl Fleet {
             return;
         }
         self.ledger.check();
+        for (id, worker) in &self.workers {
+            let (offer, taken) = (worker.offer(), self.ledger.taken(id));
+            assert_eq!(self.ledger.offer(id), Some((offer, taken)), "{id} has another rank than its slots");
+        }
         for id in self.failures.keys() {
             assert!(self.workers.contains_key(id), "failures of {id}, which nobody knows");
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::ranks::{Offer, Ranks};
 use super::wire::{SessionBrief, Stamp};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
@@ -138,6 +139,7 @@ pub(super) struct Ledger {
     /// Sessions that their worker let go.
     between: BTreeSet<SessionId>,
     reserved_by_body: BTreeMap<BodyAddr, SessionId>,
+    ranks: Ranks,
     touched: Touched,
 }
 
@@ -232,9 +234,29 @@ impl Ledger {
         reserved.count() + live.count()
     }
 
-    /// What every worker holds, by worker.
-    pub(super) fn all_holdings(&self) -> impl Iterator<Item = (&WorkerId, &Holdings)> {
-        self.by_worker.iter()
+    /// Slots of a worker that are taken.
+    pub(super) fn taken(&self, worker: &WorkerId) -> u32 {
+        self.holdings(worker).map_or(0, Holdings::taken)
+    }
+
+    /// A worker offers this; `None`: there is no such worker any more.
+    pub(super) fn set_offer(&mut self, worker: &WorkerId, offer: Option<Offer>) {
+        self.ranks.set_offer(worker, offer, self.taken(worker));
+    }
+
+    /// What is known of a worker's slots, with how many are taken.
+    pub(super) fn offer(&self, worker: &WorkerId) -> Option<(Offer, u32)> {
+        self.ranks.of(worker)
+    }
+
+    /// Workers with a free slot, in the order in which creates go to them.
+    pub(super) fn free_slots(&self, needs_wireguard: bool) -> impl Iterator<Item = &WorkerId> {
+        self.ranks.in_order(needs_wireguard)
+    }
+
+    /// Slots of this worker were taken or freed.
+    fn count_slots(&mut self, worker: &WorkerId) {
+        self.ranks.set_taken(worker, self.taken(worker));
     }
 
     /// What has changed; from now on only what changes after this.
@@ -262,13 +284,14 @@ impl Ledger {
         if !leads_as_before {
             self.touched.sessions.insert(id.clone());
         }
-        self.take_out(&id);
+        let left = self.take_out(&id).map(|known| known.worker).filter(|worker| *worker != session.worker);
         self.touch(&session.worker);
         let held = self.by_worker.entry(session.worker.clone()).or_default();
         match session.is_live() {
             true => held.live.insert(id.clone()),
             false => held.ended.insert(id.clone()),
         };
+        left.iter().chain([&session.worker]).for_each(|worker| self.count_slots(worker));
         if session.holds_body() {
             self.live_by_body.entry(session.brief.body).or_default().insert(id.clone());
         }
@@ -282,6 +305,7 @@ impl Ledger {
     pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
         self.end_move(id);
         let session = self.take_out(id)?;
+        self.count_slots(&session.worker);
         self.touched.sessions.insert(id.clone());
         Some(session)
     }
@@ -293,6 +317,7 @@ impl Ledger {
         self.touch(&under_way.to);
         self.touched.sessions.insert(id.clone());
         self.by_worker.entry(under_way.to.clone()).or_default().coming.insert(id.clone());
+        self.count_slots(&under_way.to);
         self.moving_by_body.entry(under_way.body).or_default().insert(id.clone());
         self.moves.insert(id.clone(), under_way);
     }
@@ -315,6 +340,7 @@ impl Ledger {
                 self.by_worker.remove(&under_way.to);
             }
         }
+        self.count_slots(&under_way.to);
         Some(under_way)
     }
 
@@ -380,6 +406,7 @@ impl Ledger {
         self.unreserve(&id);
         self.touch(&reservation.worker);
         self.by_worker.entry(reservation.worker.clone()).or_default().reserved.insert(id.clone());
+        self.count_slots(&reservation.worker);
         self.reserved_by_body.insert(reservation.body, id.clone());
         self.reservations.insert(id, reservation);
     }
@@ -389,6 +416,7 @@ impl Ledger {
         let reservation = self.reservations.remove(id)?;
         self.touch(&reservation.worker);
         self.let_go(&reservation.worker, id);
+        self.count_slots(&reservation.worker);
         if self.reserved_by_body.get(&reservation.body) == Some(id) {
             self.reserved_by_body.remove(&reservation.body);
         }

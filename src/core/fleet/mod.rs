@@ -43,6 +43,7 @@ pub mod moves;
 pub mod parcel;
 mod placed;
 mod placement;
+mod ranks;
 pub mod routing;
 mod shown;
 pub mod standstill;
@@ -73,6 +74,7 @@ use self::ledger::Ledger;
 use self::left_copies::LeftBehind;
 use self::move_order::{MoveCounts, MoveHistory};
 pub use self::placed::{CreateSpec, Placed, Refused};
+use self::ranks::Offer;
 pub use self::tally::{Changes, Way, Whereabouts, Work};
 use self::tally::{Meter, Tally};
 pub use self::views::{Counts, Heard, Route, SessionView, WorkerView};
@@ -174,6 +176,12 @@ struct Worker {
     move_out: Option<bool>,
     /// Last health told by [`Fleet::tick`] or a beat, so that each change is told once.
     told: WorkerHealth,
+}
+
+impl Worker {
+    fn offer(&self) -> Offer {
+        Offer { max: self.max, wireguard: self.wireguard, called: self.called == Called::Answered }
+    }
 }
 
 /// A list of sessions, to stand for those that a worker leaves out.
@@ -396,8 +404,14 @@ impl Fleet {
         }
         self.drop_moves_to(id);
         self.workers.remove(id);
+        self.note_offer(id);
         self.failures.remove(id);
         self.ledger.touch(id);
+    }
+
+    /// What a worker has to give may have changed.
+    fn note_offer(&mut self, id: &WorkerId) {
+        self.ledger.set_offer(id, self.workers.get(id).map(Worker::offer));
     }
 
     /// Replaces the settings (SIGHUP).

@@ -17,8 +17,8 @@ use super::bodies::BodyEntry;
 use super::ledger::{Reservation, Session};
 use super::placed::{CreateSpec, Placed, Refused};
 use super::wire::{SessionBrief, Stamp};
-use super::{Called, Fleet, FleetEvent, Worker};
-use crate::core::fleet::routing::{Bar, Candidate, best, choose, needs_wireguard};
+use super::{Fleet, FleetEvent};
+use crate::core::fleet::routing::{Bar, Candidate, choose, needs_wireguard};
 use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
@@ -192,31 +192,15 @@ impl Fleet {
         tried: &BTreeSet<WorkerId>,
     ) -> Result<WorkerId, Refused> {
         let needs_wireguard = needs_wireguard(wanted.0, &self.settings.wireguard_networks);
-        let bar = |id: &WorkerId| match self.workers.get(id) {
-            Some(_) if tried.contains(id) => Some(Bar::Tried),
-            Some(worker) => self.bar(now, (id, worker), wanted),
-            None => None,
-        };
-        match best(self.candidates(now), needs_wireguard, bar) {
-            Some(id) => Ok(id.clone()),
-            None => self.choose_among_all(now, needs_wireguard, bar),
+        let judged = |id: &WorkerId| self.candidate(now, id, wanted, tried);
+        let is_free = |id: &&WorkerId| judged(id).is_some_and(|candidate| candidate.is_free());
+        if let Some(id) = self.ledger.free_slots(needs_wireguard).find(is_free) {
+            return Ok(id.clone());
         }
-    }
-
-    /// The same with a look at every worker, for the reasons of a refusal.
-    fn choose_among_all(
-        &self,
-        now: Moment,
-        needs_wireguard: bool,
-        bar: impl Fn(&WorkerId) -> Option<Bar>,
-    ) -> Result<WorkerId, Refused> {
-        let mut hope: Option<Moment> = None;
-        let candidates = self.candidates(now).map(|candidate| {
-            let candidate = Candidate { barred: bar(candidate.id), ..candidate };
-            hope = hope.into_iter().chain(self.hope_of(now, &candidate)).min();
-            candidate
-        });
-        let chosen = choose(candidates, needs_wireguard).cloned();
+        // Every worker is looked at for the reasons of the refusal.
+        let all: Vec<Candidate<'_>> = self.workers.keys().filter_map(judged).collect();
+        let hope = all.iter().filter_map(|candidate| self.hope_of(now, candidate)).min();
+        let chosen = choose(all, needs_wireguard).cloned();
         chosen.map_err(|why| Refused::NoWorker {
             why: Box::new(why),
             retry_after: self.settings.heartbeat_interval,
@@ -224,28 +208,29 @@ impl Fleet {
         })
     }
 
-    /// Every worker with what it has taken, none of them barred.
-    fn candidates(&self, now: Moment) -> impl Iterator<Item = Candidate<'_>> {
-        // Both are by worker: side by side they need no look-up for each.
-        let mut held = self.ledger.all_holdings().peekable();
-        self.workers.iter().map(move |(id, worker)| {
-            while held.next_if(|(other, _)| *other < id).is_some() {}
-            let taken = held.next_if(|(other, _)| *other == id).map_or(0, |(_, held)| held.taken());
-            self.candidate(now, (id, worker), taken)
-        })
-    }
-
-    fn candidate<'a>(&self, now: Moment, (id, worker): (&'a WorkerId, &Worker), taken: u32) -> Candidate<'a> {
-        Candidate {
+    fn candidate<'a>(
+        &'a self,
+        now: Moment,
+        id: &WorkerId,
+        wanted: (BodyAddr, &str),
+        tried: &BTreeSet<WorkerId>,
+    ) -> Option<Candidate<'a>> {
+        let (id, worker) = self.workers.get_key_value(id)?;
+        let barred = match tried.contains(id) {
+            true => Some(Bar::Tried),
+            false => self.bar(now, (id, worker), wanted),
+        };
+        let offer = worker.offer();
+        Some(Candidate {
             id,
             health: self.health_of(now, worker),
             draining: worker.drain || worker.stopping,
-            barred: None,
-            taken,
-            max: worker.max,
-            wireguard: worker.wireguard,
-            called: worker.called == Called::Answered,
-        }
+            barred,
+            taken: self.ledger.taken(id),
+            max: offer.max,
+            wireguard: offer.wireguard,
+            called: offer.called,
+        })
     }
 
     /// From when on a worker may take this create that it cannot have now: when its next beat comes, when its pause is over, or

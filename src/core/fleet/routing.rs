@@ -35,6 +35,17 @@ pub struct Candidate<'a> {
     pub called: bool,
 }
 
+impl<'a> Candidate<'a> {
+    fn rank(&self) -> Rank<&'a WorkerId> {
+        Rank::new(self.called, self.taken, self.max, self.id)
+    }
+
+    /// Whether it may be chosen.
+    pub fn is_free(&self) -> bool {
+        fits(self, &mut NobodyFits::default())
+    }
+}
+
 /// Why a worker that is up gets no session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bar {
@@ -190,28 +201,6 @@ pub fn choose<'a>(
     best.map(|candidate| candidate.id).ok_or(nobody)
 }
 
-/// The worker that [`choose`] chooses, if there is one. Asks only those what bars them who would be chosen but for that: in a fleet of
-/// thousands that is a handful.
-pub fn best<'a>(
-    candidates: impl IntoIterator<Item = Candidate<'a>>,
-    needs_wireguard: bool,
-    bar: impl Fn(&'a WorkerId) -> Option<Bar>,
-) -> Option<&'a WorkerId> {
-    let mut best: Option<Candidate<'a>> = None;
-    for candidate in candidates {
-        let is_better =
-            best.as_ref().is_none_or(|best| order(&candidate, best, needs_wireguard) == Ordering::Less);
-        if !is_better {
-            continue;
-        }
-        let candidate = Candidate { barred: bar(candidate.id), ..candidate };
-        if fits(&candidate, &mut NobodyFits::default()) {
-            best = Some(candidate);
-        }
-    }
-    best.map(|candidate| candidate.id)
-}
-
 /// Whether the candidate may be chosen at all; if not, why not is counted.
 fn fits(candidate: &Candidate<'_>, nobody: &mut NobodyFits) -> bool {
     match (candidate.health, &candidate.barred) {
@@ -229,12 +218,53 @@ fn fits(candidate: &Candidate<'_>, nobody: &mut NobodyFits) -> bool {
 /// `Less` is the better one.
 fn order(a: &Candidate<'_>, b: &Candidate<'_>, needs_wireguard: bool) -> Ordering {
     let lacks = |c: &Candidate<'_>| needs_wireguard && !c.wireguard;
-    // a.taken / a.max < b.taken / b.max without rounding: both products fit in 64 bits.
-    let share = (u64::from(a.taken) * u64::from(b.max)).cmp(&(u64::from(b.taken) * u64::from(a.max)));
-    let uncalled = |c: &Candidate<'_>| !c.called;
-    let order = lacks(a).cmp(&lacks(b)).then(uncalled(a).cmp(&uncalled(b)));
-    order.then(share).then(a.taken.cmp(&b.taken)).then(a.id.cmp(b.id))
+    lacks(a).cmp(&lacks(b)).then_with(|| a.rank().cmp(&b.rank()))
 }
+
+/// A worker's place among those that have a free slot, all with WireGuard or all without; the lowest is the best.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank<Id> {
+    uncalled: bool,
+    share: Share,
+    taken: u32,
+    /// The worker.
+    pub id: Id,
+}
+
+impl<Id> Rank<Id> {
+    /// The place of a worker that was `called` with success or not and has `taken` of `max` slots, less than all.
+    pub fn new(called: bool, taken: u32, max: u32, id: Id) -> Rank<Id> {
+        Rank { uncalled: !called, share: Share { taken, max }, taken, id }
+    }
+}
+
+/// Slots taken of all, compared without rounding. There is at least one.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    taken: u32,
+    max: u32,
+}
+
+impl Ord for Share {
+    fn cmp(&self, other: &Share) -> Ordering {
+        // taken / max < other.taken / other.max: both products fit in 64 bits.
+        (u64::from(self.taken) * u64::from(other.max)).cmp(&(u64::from(other.taken) * u64::from(self.max)))
+    }
+}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Share) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Share) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Share {}
 
 #[cfg(test)]
 mod tests {
@@ -268,38 +298,6 @@ mod tests {
         assert_eq!(choose([up(&a, 3, 10), up(&b, 1, 4)], false), Ok(&b), "1/4 is less than 3/10");
         assert_eq!(choose([up(&b, 2, 10), up(&a, 1, 5)], false), Ok(&a), "same share, fewer sessions");
         assert_eq!(choose([up(&b, 1, 5), up(&a, 1, 5)], false), Ok(&a), "all the same: by id");
-    }
-
-    fn every_kind_of(id: &WorkerId) -> Vec<Candidate<'_>> {
-        let bits = |n: u32| [n & 1, n & 2, n & 4, n & 8].map(|bit| bit != 0);
-        let kind = |(n, taken): (u32, u32)| {
-            let [late, barred, wireguard, called] = bits(n);
-            Candidate {
-                health: if late { WorkerHealth::Late } else { WorkerHealth::Up },
-                barred: barred.then_some(Bar::Tried),
-                wireguard,
-                called,
-                ..up(id, taken, 2)
-            }
-        };
-        (0..16).flat_map(|n| (0..3).map(move |taken| (n, taken))).map(kind).collect()
-    }
-
-    #[test]
-    fn who_is_found_without_asking_everybody_is_who_would_be_chosen() {
-        let [a, b, c] = ["a", "b", "c"].map(id);
-        let [a, b, c] = [&a, &b, &c].map(every_kind_of);
-        for (a, b) in a.iter().flat_map(|a| b.iter().map(move |b| (a, b))) {
-            for c in &c {
-                let three = [a, b, c];
-                let bar = |id: &WorkerId| three.iter().find(|one| one.id == id)?.barred.clone();
-                for needs_wireguard in [false, true] {
-                    let unasked = three.map(|one| Candidate { barred: None, ..one.clone() });
-                    let found = best(unasked, needs_wireguard, bar);
-                    assert_eq!(found, choose(three.map(Clone::clone), needs_wireguard).ok(), "{three:?}");
-                }
-            }
-        }
     }
 
     #[test]
