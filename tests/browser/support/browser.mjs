@@ -150,11 +150,15 @@ function openShadowRoots() {
     };
 }
 
+/** The longest that one picture takes, in milliseconds: they are taken one after the other, so one that Chromium loses (its page was
+ * just replaced) would hold up the next. Less than the limit of one look. */
+const PICTURE_LIMIT = 10_000;
+
 export async function screenshot(page, name) {
     await mkdir(OUT, { recursive: true });
-    const file = IS_FIREFOX ? `${name}-firefox` : name;
+    const path = join(OUT, `${IS_FIREFOX ? `${name}-firefox` : name}.png`);
     // There is none while the page is being replaced.
-    await until(`a picture of ${name}`, () => page.screenshot({ path: join(OUT, `${file}.png`) }));
+    await until(`a picture of ${name}`, () => page.screenshot({ path, timeout: PICTURE_LIMIT }));
 }
 
 /** Every node of Chromium's accessibility tree that has a name, as {role, name, node, focused}. */
