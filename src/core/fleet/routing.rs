@@ -291,7 +291,8 @@ mod tests {
     // for bodies that need it
     // Also: `a_full_late_or_draining_worker_is_skipped`,
     // `a_worker_without_wireguard_comes_last_for_bodies_that_need_it`,
-    // `shares_are_compared_exactly_even_for_huge_workers`
+    // `shares_are_compared_exactly_even_for_huge_workers`,
+    // `the_first_is_who_would_be_chosen_with_a_look_at_every_worker`
     #[test]
     fn the_lowest_share_wins_then_the_fewest_then_the_id() {
         let (a, b) = (id("a"), id("b"));
