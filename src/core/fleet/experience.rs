@@ -34,9 +34,7 @@ impl Fleet {
         if at == FailedAt::Call && matches!(worker.called, Called::Asked(_)) {
             worker.called = Called::Never;
         }
-        let is_another = begun < worker.since;
-        self.note_offer(id);
-        if is_another {
+        if begun < worker.since {
             return Vec::new(); // another process, or another address
         }
         let before = self.failures.remove(id);

@@ -92,8 +92,8 @@ fn rank_of(id: &WorkerId, offer: Offer, taken: u32) -> Rank<WorkerId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::fleet::routing::tests::up;
     use crate::core::fleet::routing::{Candidate, choose};
-    use crate::core::fleet::worker_health::WorkerHealth;
 
     const OFFER: Offer = Offer { max: 2, wireguard: true, called: true };
 
@@ -148,15 +148,6 @@ mod tests {
     }
 
     fn candidate(id: &WorkerId, offer: Offer, taken: u32) -> Candidate<'_> {
-        Candidate {
-            id,
-            health: WorkerHealth::Up,
-            draining: false,
-            barred: None,
-            taken,
-            max: offer.max,
-            wireguard: offer.wireguard,
-            called: offer.called,
-        }
+        Candidate { wireguard: offer.wireguard, called: offer.called, ..up(id, taken, offer.max) }
     }
 }

@@ -267,14 +267,15 @@ impl PartialEq for Share {
 impl Eq for Share {}
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn id(name: &str) -> WorkerId {
         name.parse().unwrap()
     }
 
-    fn up(id: &WorkerId, taken: u32, max: u32) -> Candidate<'_> {
+    /// One that may be chosen unless it is full.
+    pub(in crate::core::fleet) fn up(id: &WorkerId, taken: u32, max: u32) -> Candidate<'_> {
         Candidate {
             id,
             health: WorkerHealth::Up,
