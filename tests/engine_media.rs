@@ -22,6 +22,7 @@ use hydraneckwebrtc::engine::ffmpeg::recipe::Recipe;
 use hydraneckwebrtc::engine::ingest::Pair;
 use hydraneckwebrtc::host::process::{ChildProcess, Spawn};
 use rustix::process::Signal;
+use stand_ins::ports::own_ports;
 use stand_ins::steady::steady;
 
 const FFMPEG: &str = "/usr/bin/ffmpeg";
@@ -223,18 +224,6 @@ fn pass_on(from: UdpSocket, to: u16, stop: Arc<AtomicBool>) -> std::thread::Join
     })
 }
 
-/// The first of four free ports in a row, the first one even. Free a moment ago, that is.
-fn four_free_ports() -> u16 {
-    for _ in 0..100 {
-        let pair = Pair::bind().expect("a pair");
-        let bound = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if bound(pair.port + 2) && bound(pair.port + 3) {
-            return pair.port;
-        }
-    }
-    panic!("no four free ports in a row");
-}
-
 /// Whether a UDP socket has this port, as the kernel tells it: to try would take the port from whoever is about to.
 fn is_bound(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/udp").expect("the kernel's table");
@@ -254,7 +243,7 @@ fn description(port: u16) -> String {
 #[test]
 fn ffmpeg_decodes_picture_and_sound_of_the_clip_over_the_loops_end() {
     let Pair { video, audio, port } = Pair::bind().expect("a pair");
-    let target = four_free_ports();
+    let target = own_ports(4).expect("four ports");
     let stop = Arc::new(AtomicBool::new(false));
     let threads = [pass_on(video, target, stop.clone()), pass_on(audio, target + 2, stop.clone())];
     let mut reader = Command::new(FFMPEG)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use stand_in_support::{Child, PREFIX, Site, exists, parent_of};
 use stand_ins::body::SimulatedBody;
+use stand_ins::ports::own_port;
 
 #[test]
 fn a_page_has_validators_and_is_never_stored() {
@@ -80,8 +81,8 @@ fn a_host_is_added_listed_and_forgotten() {
 fn a_host_that_cannot_be_used_is_refused_as_the_real_one_does() {
     let site = Site::new();
     let child = site.start();
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a port");
-    let gone = child.post("/api/host", &json!({"address": "127.0.0.1", "http_port": closed.port()}));
+    let gone =
+        child.post("/api/host", &json!({"address": "127.0.0.1", "http_port": own_port().expect("a port")}));
     assert_eq!(gone.status, 404, "{gone:?}");
     let with_port = child.post("/api/host", &json!({"address": "127.0.0.1:47989", "http_port": 47989}));
     assert_eq!(with_port.status, 500, "{with_port:?}");

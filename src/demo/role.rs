@@ -12,7 +12,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::time::Duration;
 
 use crate::config::secret::Secret;
@@ -27,7 +26,7 @@ use crate::demo::reach::Reach;
 use crate::demo::room;
 use crate::host::entropy;
 use crate::host::interfaces;
-use crate::host::private_dir::PrivateDir;
+use crate::host::private_dir::{DirError, PrivateDir};
 use crate::worker::Worker;
 
 /// How the demo's directories begin.
@@ -193,13 +192,20 @@ impl Running for Demo {
 
 impl Home {
     fn make() -> Result<Home, RunError> {
-        let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+        let fail = |error: DirError| RunError(error.to_string());
         let parent = PrivateTemp(std::env::temp_dir());
         parent.remove_left_overs();
-        let name = format!("{PREFIX}{:016x}", entropy::number());
-        let directory = PrivateDir::open(&parent.0.join(&name)).map_err(fail)?;
-        let lock = Some(directory.lock().map_err(fail)?);
-        Ok(Home { parent, name, directory, lock })
+        loop {
+            let name = format!("{PREFIX}{:016x}", entropy::number());
+            let path = parent.0.join(&name);
+            let directory = PrivateDir::open(&path).map_err(fail)?;
+            match directory.lock() {
+                // Another demo that starts now may have taken it for a killed one's before it was locked.
+                Err(DirError::InUse(_)) => {}
+                Ok(_) if !path.exists() => {}
+                lock => return Ok(Home { parent, name, directory, lock: Some(lock.map_err(fail)?) }),
+            }
+        }
     }
 
     fn remove(&mut self) {
@@ -213,7 +219,9 @@ impl PrivateTemp {
     fn remove_left_overs(&self) {
         let names = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
-            if name.starts_with(PREFIX) && is_abandoned(&self.0.join(&name)) {
+            if name.starts_with(PREFIX)
+                && let Ok(_lock) = PrivateDir::open(&self.0.join(&name)).and_then(|it| it.lock())
+            {
                 self.remove(&name);
             }
         }
@@ -224,8 +232,4 @@ impl PrivateTemp {
             log::warn!("[demo] cannot remove {name} in {}: {error}", self.0.display());
         }
     }
-}
-
-fn is_abandoned(path: &Path) -> bool {
-    PrivateDir::open(path).and_then(|directory| directory.lock()).is_ok()
 }

@@ -95,6 +95,7 @@ fn bind(port: u16) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::let_go::once_let_go;
 
     #[test]
     fn a_block_is_four_free_ports_from_an_even_one_on() {
@@ -102,7 +103,9 @@ mod tests {
             .map(|_| {
                 let first = free_block().unwrap();
                 assert_eq!(first % 2, 0);
-                (first..first + 4).map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap()).collect()
+                (first..first + 4)
+                    .map(|port| once_let_go(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, port))))
+                    .collect()
             })
             .collect();
         assert_eq!(blocks.len(), 20);

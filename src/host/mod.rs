@@ -13,6 +13,8 @@ pub mod http_client;
 pub mod identity_key;
 pub mod interfaces;
 pub mod join;
+#[cfg(test)]
+pub mod let_go;
 pub mod local;
 pub mod names;
 pub mod namespace_files;

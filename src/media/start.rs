@@ -108,6 +108,21 @@ impl MediaThreads {
     }
 }
 
+/// How often a port of the kernel's choice is tried: in the moment in which it is let go, another socket may be given it.
+const TRIES: usize = 10;
+
+/// Does what takes a port; anew when the kernel chose it and somebody else was given it.
+fn of_any_port<T>(port: u16, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let is_lost = |error: &io::Error| port == 0 && error.kind() == io::ErrorKind::AddrInUse;
+    for _ in 1..TRIES {
+        match take() {
+            Err(error) if is_lost(&error) => {}
+            taken => return taken,
+        }
+    }
+    take()
+}
+
 /// One socket (of each family) per thread on the shared port; none when every peer has a port of its own.
 fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaError> {
     let Some(port) = config.udpmux else { return Ok(Vec::new()) };
@@ -118,10 +133,13 @@ fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaE
         ))
     };
     // Sockets that share a port do not tell us when a stranger of the same user shares it too: ask without sharing first.
-    let probe = ports::bind_both(config.binding, port, Share::Alone).map_err(fail)?;
-    let port = probe.port().unwrap_or(port);
-    drop(probe);
-    (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads).map_err(fail)).collect()
+    let take = || {
+        let probe = ports::bind_both(config.binding, port, Share::Alone)?;
+        let port = probe.port().unwrap_or(port);
+        drop(probe);
+        (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads)).collect()
+    };
+    of_any_port(port, take).map_err(fail)
 }
 
 /// A port of its own for each thread's members of rooms: what they send is then heard by the thread that they live on. None where no rooms are held.
@@ -157,11 +175,36 @@ fn shared_tcp_port(
             ports_in_words(&format!("TCP port {port} for media"), port, &error)
         ))
     };
-    let probe = ports::listen_both(config.binding, port, Share::Alone).map_err(fail)?;
-    let bound =
-        probe.iter().flatten().find_map(|listener| listener.local_addr().ok()).map(|address| address.port());
-    drop(probe);
-    let port = bound.unwrap_or(port);
-    let each = (0..threads).map(|_| ports::listen_both(config.binding, port, Share::WithThreads));
-    Ok((each.collect::<io::Result<_>>().map_err(fail)?, Some(port)))
+    let take = || {
+        let probe = ports::listen_both(config.binding, port, Share::Alone)?;
+        let bound = probe.iter().flatten().find_map(|listener| listener.local_addr().ok());
+        drop(probe);
+        let port = bound.map_or(port, |address| address.port());
+        let each = (0..threads).map(|_| ports::listen_both(config.binding, port, Share::WithThreads));
+        Ok((each.collect::<io::Result<_>>()?, Some(port)))
+    };
+    of_any_port(port, take).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_somebody_else_was_given_is_followed_by_another_one() {
+        let tries = |port, lost| {
+            let tried = Cell::new(0);
+            let take = || {
+                tried.set(tried.get() + 1);
+                if tried.get() > lost { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
+            };
+            (of_any_port(port, take).is_ok(), tried.get())
+        };
+        assert_eq!(tries(0, 2), (true, 3));
+        assert_eq!(tries(0, usize::MAX), (false, TRIES));
+        assert_eq!(tries(59_000, 2), (false, 1), "the operator's port is tried once");
+        assert!(of_any_port(0, || Err::<(), _>(io::ErrorKind::PermissionDenied.into())).is_err());
+    }
 }

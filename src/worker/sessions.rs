@@ -340,9 +340,9 @@ impl Sessions {
         if self.draining.is_some() == on {
             return;
         }
-        let patience = self.given.live.get().drain_timeout;
-        self.draining = on.then(|| Drain::Until(self.given.clock.now() + patience));
-        self.publish_drain();
+        let (now, patience) = (self.given.clock.now(), self.given.live.get().drain_timeout);
+        self.draining = on.then(|| Drain::Until(now + patience));
+        self.publish_drain(now);
         match on {
             true => {
                 let seconds = patience.as_secs();
@@ -354,9 +354,9 @@ impl Sessions {
 
     /// The frame waits for the sessions, and ends them; here only the pages are told.
     fn close(&mut self) {
-        let until = self.given.clock.now() + self.given.live.get().drain_timeout;
-        self.closing.get_or_insert(until);
-        self.publish_drain();
+        let now = self.given.clock.now();
+        self.closing.get_or_insert(now + self.given.live.get().drain_timeout);
+        self.publish_drain(now);
     }
 
     fn drain_until(&self) -> Option<Moment> {
@@ -367,8 +367,9 @@ impl Sessions {
         drain.into_iter().chain(self.closing).min()
     }
 
-    fn publish_drain(&self) {
-        self.given.registry.publish_drain(self.drain_until(), self.given.clock.now());
+    /// What pages are told is counted from the moment that was taken for `now`: no second is lost in between.
+    fn publish_drain(&self, now: Moment) {
+        self.given.registry.publish_drain(self.drain_until(), now);
     }
 
     /// Ends what a drain has waited for long enough.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+use stand_ins::ports::own_port;
 
 use crate::http::{self, Reply, Stream};
 use crate::lab::{Lab, PATIENCE, Role, TOKEN, eventually};
@@ -58,8 +59,7 @@ impl Drop for Proxy {
 fn start(lab: &Lab, name: &str, program: &Path, config: &dyn Fn(u16) -> String, arguments: &[&str]) -> Proxy {
     let (file, log) = (lab.dir.join(format!("{name}.conf")), lab.dir.join(format!("{name}.proxy.log")));
     for _ in 0..TRIES {
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let port = own_port().expect("a port");
         fs::write(&file, config(port)).expect("a file");
         let output = fs::File::create(&log).expect("a log");
         let child = Command::new(program)

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use stand_ins::ports::own_port;
 
 use crate::lab::{Lab, Role, TOKEN, eventually};
 
@@ -159,9 +160,8 @@ fn what_goes_wrong_has_an_exit_status_and_says_what_to_do() {
     assert!(exit == 77 && said.contains("only reads"), "{exit} {said}");
     let (exit, said) = right.fails(&["session", "start", "--body-ip", "127.0.2.9"]);
     assert!(exit == 75 && said.contains("503"), "{exit} {said}");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let (exit, said) =
-        Client { url: format!("http://{free}"), ..Client::new(&lab, "", TOKEN) }.fails(&["workers"]);
+    let nobody = format!("http://127.0.0.1:{}", own_port().expect("a port"));
+    let (exit, said) = Client { url: nobody, ..Client::new(&lab, "", TOKEN) }.fails(&["workers"]);
     assert!(exit == 69 && said.contains("is not reached"), "{exit} {said}");
     let tls = Client { url: controller.url.replace("http:", "https:"), ..Client::new(&lab, "", TOKEN) };
     let (exit, said) = tls.fails(&["workers"]);

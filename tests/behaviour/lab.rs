@@ -13,6 +13,7 @@ use hydraneckwebrtc::host::process_table::{self, ProcessInfo};
 use serde_json::{Value, json};
 use stand_ins::body::SimulatedBody;
 use stand_ins::install::{self, Install, Programs};
+use stand_ins::ports::own_port;
 
 use crate::http::{self, Reply};
 
@@ -68,8 +69,9 @@ impl Lab {
             streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
         };
         let install = install::create(&dir.join("install"), &programs).expect("an install");
-        // The first body chooses the port that all of them share.
-        let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
+        // All of them share a port, on addresses where other laboratories' bodies have theirs.
+        let first =
+            SimulatedBody::start_on(([127, 0, 2, 1], own_port().expect("a port")).into()).expect("a body");
         let (body_port, starter) = (first.address().port(), Vec::new());
         Lab { dir, install, descriptors: None, body_port, bodies: vec![first], starter, owner: None }
     }
@@ -99,7 +101,7 @@ impl Lab {
         let mut config = json!({
             "mode": "controller",
             "server": {
-                "listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join(format!("{name}-state")),
+                "listen": own_address(), "admin_token": TOKEN, "state_dir": self.dir.join(format!("{name}-state")),
                 // Many controllers run at once.
                 "operator_listen": "none",
             },
@@ -157,7 +159,7 @@ impl Lab {
         json!({
             "mode": "worker",
             "server": {
-                "listen": "127.0.0.1:0", "admin_token": TOKEN, "worker_id": name,
+                "listen": own_address(), "admin_token": TOKEN, "worker_id": name,
                 "state_dir": self.dir.join(format!("{name}-state")),
             },
             "controller": {"url": controller, "token": TOKEN, "heartbeat_interval": "300ms"},
@@ -475,11 +477,19 @@ fn process_name(pid: i32) -> String {
 }
 
 /// Each worker looks for ports in a range of its own: two that share one take each other's ports in the moment between
-/// letting one go and the child's binding it.
+/// letting one go and the child's binding it. All are below [`own_port`]'s, and so below those that the kernel gives to others.
 fn next_port_range() -> u32 {
+    const FIRST: u32 = 10_000;
+    const RANGES: u32 = 400;
+    const LENGTH: u32 = 40;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id().wrapping_mul(1009) % 20_000;
-    10_000 + process + NEXT.fetch_add(1, Ordering::SeqCst) * 40
+    let begin = std::process::id().wrapping_mul(1009);
+    FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % RANGES * LENGTH
+}
+
+/// Where a role listens: it is restarted on the port it had.
+pub fn own_address() -> String {
+    format!("127.0.0.1:{}", own_port().expect("a port"))
 }
 
 fn set_mode(path: &Path, mode: u32) {

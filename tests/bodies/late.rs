@@ -157,7 +157,7 @@ fn pairings_wait_for_their_turn_and_say_how_long() {
     for (place, waited) in (0_u64..).zip(&queued) {
         assert!(*waited >= place * 400, "place {place}: {queued:?} ms");
     }
-    assert!(worker.log_text().contains("queue "), "the log tells it too: {}", worker.log_text());
+    worker.wait_for_log("queue ");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_create_tells_where_its_time_went() {
     let parts: u64 = ["prepare_ms", "start_ms", "queue_ms", "pair_ms", "apps_ms"].map(ms).iter().sum();
     assert!(parts <= ms("total_ms") + 5, "{timings}");
     assert!(Duration::from_millis(ms("total_ms")) <= took, "{timings} of {took:?}");
-    assert!(worker.log_text().contains("ready after"), "{}", worker.log_text());
+    worker.wait_for_log("ready after");
     // A create that fails tells it as well, and so does one that was not waited for.
     let mute = farm.body(3, BodyFaults { pin_always_false: true, ..BodyFaults::default() });
     let failed = create(&controller, &mute);

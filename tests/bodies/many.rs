@@ -34,10 +34,7 @@ fn fleet(farm: &Farm) -> (Role, Role, Role) {
     let controller = farm.lab.controller(|_| ());
     let url = controller.url.clone();
     let one = farm.worker("one", &url);
-    let two = farm.lab.worker("two", &url, |config| {
-        farm.configure(config);
-        config["sessions"]["port_range_start"] = json!(9080);
-    });
+    let two = farm.worker("two", &url);
     eventually("both workers are up", || {
         let health = controller.get("/api/v1/health").json();
         (health["extra"]["workers"]["up"] == 2 && health["extra"]["settling"] == false).then_some(())

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use stand_ins::ports::own_port;
 
 /// The secret of every coturn here.
 pub const SECRET: &str = "a-secret-for-tests-0123456789";
@@ -21,18 +23,6 @@ pub fn note(text: &str) {
 
 /// Where nothing but a test's coturn listens.
 pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A port of loopback that is free for UDP and TCP now.
-pub fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
-        let port = udp.local_addr().expect("its address").port();
-        // Below the ports of relays.
-        if port < 49_000 && TcpListener::bind((LOOPBACK, port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// How a coturn is to run.
 pub struct Plan<'a> {
@@ -94,7 +84,7 @@ fn config(plan: &Plan<'_>) -> String {
 impl Coturn {
     /// Starts one on loopback, which production never allows, and says where it listens. `None`: coturn is not installed, which is said.
     pub fn on_loopback(directory: &Path, peers: &[&str], more: &[&str]) -> Option<(Coturn, SocketAddr)> {
-        let address = SocketAddr::new(LOOPBACK, free_port());
+        let address = SocketAddr::new(LOOPBACK, own_port().expect("a port"));
         let more: Vec<&str> = more.iter().copied().chain(["allow-loopback-peers"]).collect();
         let coturn = Coturn::start(directory, &Plan { address, peers, more: &more, namespace: None });
         if coturn.is_none() {

@@ -9,8 +9,9 @@ use hydraneckwebrtc::core::turn::credentials::{self, Credentials};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check, relay_check};
+use stand_ins::ports::own_port;
 
-use super::coturn::{Coturn, LOOPBACK, SECRET, free_port};
+use super::coturn::{Coturn, LOOPBACK, SECRET};
 use super::lab::Lab;
 use super::{OWN, unix_now};
 
@@ -38,7 +39,7 @@ fn a_packet_passes_from_relay_to_relay_by_udp_tcp_and_tls() {
     fs::write(&cert, pem("CERTIFICATE", pair.cert.der())).expect("a certificate");
     fs::write(&key, pem("PRIVATE KEY", &pair.signing_key.serialize_der())).expect("a key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
-    let tls_port = free_port();
+    let tls_port = own_port().expect("a port");
     let more = [
         format!("cert={}", cert.display()),
         format!("pkey={}", key.display()),

@@ -198,8 +198,9 @@ fn when_the_cap_is_met_who_has_no_request_under_way_gives_way() {
 #[test]
 fn an_upstream_that_cannot_be_connected_to_in_time_is_504() {
     // A full backlog that nobody takes from: further connections are not answered.
-    let fd = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
-        .expect("a socket");
+    let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM);
+    let fd =
+        rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None).expect("a socket");
     rustix::net::bind(&fd, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     rustix::net::listen(&fd, 0).expect("listening");
     let listener = TcpListener::from(fd);

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::edge::reply::Reply;
 use hydraneckwebrtc::edge::router::{Decision, Request};
+use stand_ins::ports::own_port;
 
 use crate::support::{PATIENCE, TestEdge, echo, forward, over_tls, upstream};
 
@@ -157,7 +158,7 @@ fn an_idle_upstream_connection_is_closed_in_time() {
 
 #[test]
 fn an_unreachable_upstream_is_502_or_what_the_router_says() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
+    let closed = std::net::SocketAddr::from(([127, 0, 0, 1], own_port().expect("a port")));
     let edge = TestEdge::new(move |request| {
         let mut forward = forward(closed);
         if request.path == "/restarting" {

@@ -43,16 +43,19 @@ fn both_kinds_of_ice(webrtc: Value, each: impl Fn(&Studio)) {
 #[test]
 fn on_the_shared_port_with_and_without_ice_lite() {
     both_kinds_of_ice(json!({"threads": 3}), |studio| {
-        for _ in 0..8 {
+        let config = std::fs::read_to_string(&studio.worker.config).expect("its configuration");
+        let lite = config.contains(r#""icelite": true"#);
+        // With full ICE the thread is chosen before the kernel has chosen the socket: two of three times it is another. All of
+        // thirty are the right ones once in 200 million million times.
+        let mut browsers = 0;
+        while browsers < 8 || !lite && studio.counter("foreign") == 0 && browsers < 30 {
             let (mut browser, answer) = studio.answered("127.0.0.1");
             assert_eq!(candidates(&answer).len(), 1, "{answer}");
             studio.connect(&mut browser);
             studio.assert_heard(&mut browser);
+            browsers += 1;
         }
-        // With full ICE the thread is chosen before the kernel has chosen the socket: two of three times it is another.
         println!("{}", studio.media());
-        let config = std::fs::read_to_string(&studio.worker.config).expect("its configuration");
-        let lite = config.contains(r#""icelite": true"#);
         assert_eq!(studio.counter("foreign") == 0, lite, "{}", studio.media());
     });
 }

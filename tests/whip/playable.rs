@@ -131,7 +131,7 @@ fn b_frames_are_told_with_what_to_set() {
         "{seen}"
     );
     assert_eq!(told(&stage), json!(["b_frames"]));
-    assert!(stage.worker.log_text().contains(&seen), "{}", stage.worker.log_text());
+    stage.worker.wait_for_log(&seen);
     stage.watching();
 }
 

@@ -1,26 +1,18 @@
 // A real coturn, on loopback as a rule, with time-limited credentials.
 import { createHmac } from "node:crypto";
 import { spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { remove, until } from "./browser.mjs";
+import { ownPort } from "./ports.mjs";
 
 /** What signs credentials. */
 export const SECRET = "a-secret-for-browser-tests";
 
-async function freeUdpPort() {
-    const socket = createSocket("udp4");
-    await new Promise(done => socket.bind(0, "127.0.0.1", done));
-    const { port } = socket.address();
-    await new Promise(done => socket.close(done));
-    return port;
-}
-
 /** Starts one; `stop()` and `start()` again on the same port, `close()` at the end. `inside` is what is put before its command. */
 export async function startCoturn({ host = "127.0.0.1", inside = [], secret = SECRET } = {}) {
-    const port = await freeUdpPort();
+    const port = await ownPort(host);
     const directory = await mkdtemp(join(tmpdir(), "neck-coturn-"));
     let child = null;
     const coturn = { urls: [`turn:${host}:${port}?transport=udp`], log: "" };

@@ -4,6 +4,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { remove, until } from "./browser.mjs";
+import { ownPort } from "./ports.mjs";
 import { BUILT } from "./standin.mjs";
 
 export const TOKEN = "browser-test-token-0123456789";
@@ -12,8 +13,11 @@ export const TOKEN = "browser-test-token-0123456789";
  * `stop()` ends it and removes its directory. */
 export async function startRole(mode, configure, inside = []) {
     const dir = await mkdtemp(join(tmpdir(), `neck-${mode}-`));
-    const { server, ...sections } = await configure(dir);
-    const config = { mode, server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state"), ...server }, ...sections };
+    const { server = {}, ...sections } = await configure(dir);
+    // It keeps its port over a restart.
+    const { host = "127.0.0.1", ...more } = server;
+    const listen = `${host}:${await ownPort(host)}`;
+    const config = { mode, server: { listen, admin_token: TOKEN, state_dir: join(dir, "state"), ...more }, ...sections };
     const [command, ...args] = [...inside, join(BUILT, "hydraneckwebrtc"), mode, "--config", join(dir, "config.yaml")];
     let child = null;
     let output = "";
@@ -35,8 +39,6 @@ export async function startRole(mode, configure, inside = []) {
             return output.slice(from).match(/listens on (\S+)/)?.[1];
         });
         role.origin = `http://${address}`;
-        // It keeps its port over a restart.
-        config.server.listen = address;
     };
     const end = async signal => {
         if (!exited) {

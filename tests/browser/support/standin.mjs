@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { remove, until } from "./browser.mjs";
 import { playServer } from "./own_server.mjs";
+import { ownPort } from "./ports.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 export const BUILT = process.env.BUILT ?? join(ROOT, "target/x86_64-unknown-linux-gnu/debug");
@@ -49,18 +50,11 @@ async function startBody() {
     return { server, port: await listen(server) };
 }
 
-async function freePort() {
-    const probe = net.createServer();
-    const port = await listen(probe);
-    await new Promise(done => probe.close(done));
-    return port;
-}
-
 /** Starts everything. `status` is what `_neck/status` answers, [code, object, headers]; tests change it. `asked` says how often it was, `askedAt` when. */
 export async function startSession(overrides = {}, faults = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-standin-"));
     const body = await startBody();
-    const childPort = await freePort();
+    const childPort = await ownPort();
     await mkdir(join(dir, "install"));
     await mkdir(join(dir, "run/server"), { recursive: true });
     await symlink(join(BUILT, "stand-in-web-server"), join(dir, "install/web-server"));

@@ -12,7 +12,7 @@ export async function startWorker(engines, { sessions = {}, webrtc = {}, server 
             await writeFile(join(dir, "state", "worker", "rooms", `${namespace.name}.json`), JSON.stringify(namespace), { mode: 0o600 });
         }
         return {
-            server: { listen: `${host}:0`, ...server },
+            server: { host, ...server },
             sessions: {
                 data_dir: join(dir, "sessions"), allowed_bodies: ["127.0.2.0/24"], force_relay: false, ready_timeout: "30s",
                 port_range_start: 26000 + process.pid % 4000, ...sessions,

@@ -21,6 +21,7 @@ pub mod clip;
 pub mod faults;
 mod http;
 pub mod install;
+pub mod ports;
 pub mod steady;
 pub mod streamer;
 pub mod sunshine;
