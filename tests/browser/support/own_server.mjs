@@ -44,8 +44,13 @@ export function playServer(session) {
 
     async function take(request, reply, path) {
         let text = "";
-        for await (const bytes of request) {
-            text += bytes;
+        try {
+            for await (const bytes of request) {
+                text += bytes;
+            }
+        } catch {
+            // The page went while it spoke.
+            return;
         }
         const body = text === "" ? null : JSON.parse(text);
         const { method } = request;

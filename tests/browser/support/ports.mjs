@@ -5,6 +5,8 @@ import net from "node:net";
 
 const FIRST = 16_000;
 const COUNT = 9_000;
+/** Nobody listens here: who has a port of this address has it on all others, until its process ends. */
+const CLAIMS = "127.255.255.254";
 // Each file of tests is a process of its own, and two run at once.
 let next = process.pid * 131 % COUNT;
 
@@ -13,11 +15,20 @@ export async function ownPort(host = "127.0.0.1") {
     for (let tries = 0; tries < COUNT; tries += 1) {
         const port = FIRST + next;
         next = (next + 1) % COUNT;
-        if (await isFree(port, host)) {
+        if (await isClaimed(port) && await isFree(port, host)) {
             return port;
         }
     }
     throw new Error(`no free port from ${FIRST} on`);
+}
+
+/** Takes it from other programs of tests; they may hold it themselves. */
+function isClaimed(port) {
+    const claim = createSocket("udp4").unref();
+    return new Promise(resolve => {
+        claim.once("error", () => claim.close(() => resolve(false)));
+        claim.bind(port, CLAIMS, () => resolve(true));
+    });
 }
 
 async function isFree(port, host) {

@@ -158,7 +158,8 @@ function forward(childPort, request, reply) {
     const headers = { ...request.headers, "x-forwarded-user": "test" };
     delete headers["if-none-match"];
     const upstream = http.request({ port: childPort, host: "127.0.0.1", method: request.method, path: request.url, headers });
-    upstream.on("error", () => reply.writeHead(503).end());
+    const fail = () => reply.headersSent ? reply.destroy() : reply.writeHead(503).end();
+    upstream.on("error", fail);
     upstream.on("response", async response => {
         const isPage = response.headers["content-type"]?.startsWith("text/html");
         if (!isPage) {
@@ -166,8 +167,13 @@ function forward(childPort, request, reply) {
             return response.pipe(reply);
         }
         let page = "";
-        for await (const bytes of response) {
-            page += bytes;
+        try {
+            for await (const bytes of response) {
+                page += bytes;
+            }
+        } catch {
+            // The process was killed while it spoke.
+            return fail();
         }
         page = page.replace("<head>", `<head><script src="${BASE}_neck/overlay.js"></script>`);
         reply.writeHead(response.statusCode, { "Content-Type": "text/html; charset=utf-8" }).end(page);
