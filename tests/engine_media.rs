@@ -1,7 +1,7 @@
 //! What engines really send: RTP as a reader of the two loopback ports sees it, from real FFmpeg and from the built-in clip,
 //! and what FFmpeg makes of the clip when it is the reader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -22,7 +22,7 @@ use hydraneckwebrtc::engine::ffmpeg::recipe::Recipe;
 use hydraneckwebrtc::engine::ingest::Pair;
 use hydraneckwebrtc::host::process::{ChildProcess, Spawn};
 use rustix::process::Signal;
-use stand_ins::ports::own_ports;
+use stand_ins::ports::{own_ports, taken};
 use stand_ins::steady::steady;
 
 const FFMPEG: &str = "/usr/bin/ffmpeg";
@@ -224,13 +224,6 @@ fn pass_on(from: UdpSocket, to: u16, stop: Arc<AtomicBool>) -> std::thread::Join
     })
 }
 
-/// Whether a UDP socket has this port, as the kernel tells it: to try would take the port from whoever is about to.
-fn is_bound(port: u16) -> bool {
-    let table = std::fs::read_to_string("/proc/net/udp").expect("the kernel's table");
-    let ending = format!(":{port:04X}");
-    table.lines().filter_map(|row| row.split_whitespace().nth(1)).any(|local| local.ends_with(&ending))
-}
-
 fn description(port: u16) -> String {
     format!(
         "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=clip\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
@@ -258,7 +251,7 @@ fn ffmpeg_decodes_picture_and_sound_of_the_clip_over_the_loops_end() {
     reader.stdin.take().expect("its input").write_all(description(target).as_bytes()).expect("an SDP");
     let begun = Instant::now();
     // Until it has both its ports, the first key frame would be lost.
-    while ![target, target + 2].into_iter().all(is_bound) {
+    while !BTreeSet::from([target, target + 2]).is_subset(&taken().expect("the kernel's tables")) {
         assert!(begun.elapsed() < PATIENCE, "ffmpeg does not listen");
         std::thread::yield_now();
     }

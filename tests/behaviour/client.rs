@@ -7,9 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use stand_ins::ports::own_port;
 
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, Role, TOKEN, eventually, own_address};
 
 /// A client with its token in a file.
 pub struct Client {
@@ -160,7 +159,7 @@ fn what_goes_wrong_has_an_exit_status_and_says_what_to_do() {
     assert!(exit == 77 && said.contains("only reads"), "{exit} {said}");
     let (exit, said) = right.fails(&["session", "start", "--body-ip", "127.0.2.9"]);
     assert!(exit == 75 && said.contains("503"), "{exit} {said}");
-    let nobody = format!("http://127.0.0.1:{}", own_port().expect("a port"));
+    let nobody = format!("http://{}", own_address());
     let (exit, said) = Client { url: nobody, ..Client::new(&lab, "", TOKEN) }.fails(&["workers"]);
     assert!(exit == 69 && said.contains("is not reached"), "{exit} {said}");
     let tls = Client { url: controller.url.replace("http:", "https:"), ..Client::new(&lab, "", TOKEN) };

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use stand_ins::ports::own_port;
 
 use crate::http;
-use crate::lab::{Lab, TOKEN, eventually, whole_lines};
+use crate::lab::{Lab, TOKEN, eventually, own_address, whole_lines};
 
 /// Does what systemd does for a service with a socket unit: descriptors from 3 on, and variables that name them and the process.
 /// They come as standard input and output, which a test can hand over.
@@ -203,7 +202,7 @@ fn a_passed_socket_that_does_not_fit_is_refused_in_words() {
     let lab = Lab::new();
     let (socket, address) = listener();
     // What is missing is bound first, so the port must be free.
-    let elsewhere = format!("127.0.0.1:{}", own_port().expect("a port"));
+    let elsewhere = own_address();
     let config = controller(&lab, json!({"listen": elsewhere}));
     let mut served = Served::start(&lab, "controller", &config, &[&socket]);
     let status = served.end(None);

@@ -28,24 +28,29 @@ pub fn own_port() -> io::Result<u16> {
 /// # Errors
 /// No such row is left.
 pub fn own_ports(count: u16) -> io::Result<u16> {
+    next_beside(&taken()?, count)
+        .ok_or_else(|| io::Error::other(format!("no {count} free ports in a row from {FIRST} on")))
+}
+
+/// The next row, where none of these is in it.
+fn next_beside(taken: &BTreeSet<u16>, count: u16) -> Option<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Another program of tests begins elsewhere.
     let begin = std::process::id().wrapping_mul(2018);
     let step = u32::from(count.next_multiple_of(2));
-    let taken = taken()?;
-    for _ in 0..COUNT {
+    let mut rows = (0..COUNT).map(|_| {
         let offset = begin.wrapping_add(NEXT.fetch_add(step, Ordering::Relaxed));
-        let port = FIRST + (offset % u32::from(COUNT)) as u16;
-        if taken.range(port..port + count).next().is_none() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other(format!("no {count} free ports in a row from {FIRST} on")))
+        FIRST + (offset % u32::from(COUNT)) as u16
+    });
+    rows.find(|port| taken.range(*port..port + count).next().is_none())
 }
 
-/// The ports of all sockets, as the kernel tells them. A socket that tried would be copied into a process that another test
-/// starts at that moment, and would keep the port from whoever asked.
-fn taken() -> io::Result<BTreeSet<u16>> {
+/// The ports of all sockets of this machine, as the kernel tells them. A socket that tried would take the port from whoever is
+/// about to, and a copy of it in a process that another test starts at that moment would keep it.
+///
+/// # Errors
+/// The kernel's tables cannot be read.
+pub fn taken() -> io::Result<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let table = match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
@@ -82,6 +87,8 @@ mod tests {
 
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, own_port().expect("a port"))).expect("a port");
         let taken = socket.local_addr().expect("its address").port();
-        assert!((0..COUNT).all(|_| own_port().expect("a port") != taken), "{taken}");
+        let all = super::taken().expect("the kernel's tables");
+        assert!(all.contains(&taken), "{taken} is not in {all:?}");
+        assert!((0..COUNT).all(|_| next_beside(&all, 1).expect("a port") != taken), "{taken}");
     }
 }
