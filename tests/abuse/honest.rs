@@ -33,11 +33,7 @@ pub struct Seen {
 impl Honest {
     /// Begins to ask both roles.
     pub fn begin(stage: &Stage) -> Honest {
-        Honest::asking(requests(stage))
-    }
-
-    /// Begins to ask for these, in turn.
-    pub fn asking(requests: Vec<(SocketAddr, String)>) -> Honest {
+        let requests = requests(stage);
         let over = Arc::new(AtomicBool::new(false));
         let told = over.clone();
         let thread = std::thread::spawn(move || {

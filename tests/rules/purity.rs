@@ -258,7 +258,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
     ("tests/abuse/attacks.rs", "hold", "is the attackers' pace"),
     ("tests/abuse/bench.rs", "run", "measures while an attack goes on"),
-    ("tests/abuse/honest.rs", "asking", "is the honest client's pace"),
+    ("tests/abuse/honest.rs", "begin", "is the honest client's pace"),
     ("tests/abuse/honest.rs", "until", "measures for some seconds"),
     ("tests/abuse/stage.rs", "until_whole", "polls"),
     ("tests/stand_in_body/client.rs", "pause", "polls"),
