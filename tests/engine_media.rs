@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{EngineEntry, VideoCodec};
 use hydraneckwebrtc::core::command_template::Argument;
-use hydraneckwebrtc::core::confinement::{Access, Grant, basis, devices};
+use hydraneckwebrtc::core::confinement::{Access, Confinement, Grant, basis, devices};
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::engine::clip::{Clip, Playing};
 use hydraneckwebrtc::engine::ffmpeg::command::{self, Legs};
@@ -41,9 +41,10 @@ const SOUND: [&str; 4] = ["-f", "lavfi", "-i", "sine=frequency=440"];
 
 /// A media process that sends to a pair of ours; killed when dropped.
 /// What a worker gives to a process without paths in its command.
-fn grants(recipe: &Recipe) -> Vec<Grant> {
+fn grants(recipe: &Recipe) -> Confinement {
     let program = Grant::new(&recipe.program, Access::Run);
-    basis(&std::env::temp_dir()).into_iter().chain(devices([])).chain([program]).collect()
+    let files = basis(&std::env::temp_dir()).into_iter().chain(devices([])).chain([program]).collect();
+    Confinement { files, port: None }
 }
 
 struct Running {

@@ -21,17 +21,30 @@ pub enum Access {
 /// One path that is open to a stream process. What does not exist is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// A file or a directory. Links are followed.
+    /// A file or a directory.
     pub path: PathBuf,
     /// What may be done there.
     pub access: Access,
+    /// Whether links in the path are followed. In one that was judged there are none, so one that is there now was put there since.
+    pub links: bool,
 }
 
 impl Grant {
-    /// A grant.
+    /// A grant whose links are followed.
     pub fn new(path: impl Into<PathBuf>, access: Access) -> Grant {
-        Grant { path: path.into(), access }
+        Grant { path: path.into(), access, links: true }
     }
+}
+
+/// What a stream process is confined to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The files.
+    pub files: Vec<Grant>,
+    /// The only TCP port that it may listen on, besides those that the kernel picks; `None`: any. A process that could take
+    /// another session's port before that session's own process does would be sent what is said to that one, with the
+    /// session's id in it.
+    pub port: Option<u16>,
 }
 
 /// What every stream process needs of the system: programs and libraries, certificates, names, time zones, fonts. Nothing

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
-use crate::core::confinement::Grant;
+use crate::core::confinement::Confinement;
 use crate::host::descriptors;
 use crate::host::process_table::{self, ProcessInfo};
 use crate::host::sandbox::Sandbox;
@@ -42,8 +42,8 @@ pub struct Spawn<'a> {
     pub output: OwnedFd,
     /// Where stdout goes, when it goes elsewhere than stderr.
     pub stdout: Option<OwnedFd>,
-    /// The files it may touch; `None`: it is not confined.
-    pub confined_to: Option<&'a [Grant]>,
+    /// What it may touch; `None`: it is not confined.
+    pub confined_to: Option<&'a Confinement>,
 }
 
 /// A child and its process group.
@@ -73,7 +73,7 @@ impl fmt::Display for Exit {
 }
 
 impl ChildProcess {
-    /// Starts a child: empty environment, own process group, umask 077, no inherited descriptor but its output, no new
+    /// Starts a child: empty environment, own session and process group, umask 077, no inherited descriptor but its output, no new
     /// privileges, SIGINT when the calling thread ends. Where it is confined and the kernel will not have it, there is no child.
     pub fn spawn(spawn: Spawn<'_>) -> io::Result<ChildProcess> {
         let stdout = match spawn.stdout {
@@ -87,8 +87,7 @@ impl ChildProcess {
             .current_dir(spawn.directory)
             .stdin(spawn.input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::from(stdout))
-            .stderr(Stdio::from(spawn.output))
-            .process_group(0);
+            .stderr(Stdio::from(spawn.output));
         let sandbox = spawn.confined_to.map(Sandbox::build).transpose()?;
         set_up(&mut command, sandbox);
         let mut leaders = leaders();
@@ -197,6 +196,27 @@ pub fn reap_orphans() -> usize {
     process_table::all().into_iter().filter(adopted).filter(|info| reap_by_pid(info.pid)).count()
 }
 
+/// Who tells strays: see [`Strays::has`].
+pub struct Strays {
+    us: Option<ProcessInfo>,
+}
+
+impl Strays {
+    /// As of now.
+    pub fn now() -> Strays {
+        let us = rustix::process::getpid().as_raw_nonzero().get();
+        Strays { us: process_table::read(us).filter(|_| is_subreaper()) }
+    }
+
+    /// Whether this is a live process that a stream process has left behind in a session of its own, or in that of one that is gone: its
+    /// parents ended, so it was given to us ([`become_subreaper`]), and no other sign of whose it was is left. What we start
+    /// ourselves, but for [`ChildProcess`]es, stays in our session.
+    pub fn has(&self, info: &ProcessInfo) -> bool {
+        let is_foreign = |us: &ProcessInfo| info.parent == us.pid && info.session != us.session;
+        !info.zombie && self.us.as_ref().is_some_and(is_foreign) && !leaders().contains(&info.session)
+    }
+}
+
 fn reap_by_pid(pid: i32) -> bool {
     let Some(pid) = Pid::from_raw(pid) else { return false };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -223,6 +243,8 @@ fn set_up(command: &mut Command, sandbox: Option<Sandbox>) {
     let parent = rustix::process::getpid();
     let descriptors = descriptors::original();
     let setup = move || -> io::Result<()> {
+        // A process group alone could be left for ours, and then nobody would know whose a stray is: see `Strays`.
+        rustix::process::setsid()?;
         rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
         // The parent may have died before the line above: then nobody would ever signal us.
         if rustix::process::getppid() != Some(parent) {

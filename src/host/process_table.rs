@@ -1,8 +1,8 @@
 //! What `/proc` says about processes: parents, groups, start times, working directories.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// Clock ticks of the kernel's start times in a second: fixed for what user space sees.
 const TICKS: u64 = 100;
@@ -16,6 +16,8 @@ pub struct ProcessInfo {
     pub parent: i32,
     /// Process group id.
     pub group: i32,
+    /// Session id (setsid(2)).
+    pub session: i32,
     /// Start, in clock ticks after boot. Pid and start name a process for ever.
     pub start_ticks: u64,
     /// Exited, not reaped.
@@ -29,11 +31,31 @@ pub fn read(pid: i32) -> Option<ProcessInfo> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Every process that can be seen now.
+/// Every process that can be seen now, as far as they can be read: without a free descriptor there seem to be none.
 pub fn all() -> Vec<ProcessInfo> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(read).collect()
+    everyone(|_| Ok(())).unwrap_or_default()
+}
+
+/// Every process that can be seen now; an error when one that may be there could not be read.
+pub fn all_or_error() -> io::Result<Vec<ProcessInfo>> {
+    everyone(|error| match error.raw_os_error() {
+        // It has ended meanwhile.
+        Some(libc::ENOENT | libc::ESRCH) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn everyone(missed: impl Fn(io::Error) -> io::Result<()>) -> io::Result<Vec<ProcessInfo>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => found.extend(parse_stat(pid, &stat)),
+            Err(error) => missed(error)?,
+        }
+    }
+    Ok(found)
 }
 
 /// Every live process whose working directory is `directory` or below it, removed directories included.
@@ -141,6 +163,7 @@ fn parse_stat(pid: i32, stat: &str) -> Option<ProcessInfo> {
         zombie: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
         name: name.to_owned(),
     })
@@ -154,7 +177,8 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "42 (a) S 1 (b)) Z 7 8 9 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         let info = parse_stat(42, stat).unwrap();
-        assert_eq!((info.parent, info.group, info.start_ticks, info.zombie), (7, 8, 12345, true));
+        assert_eq!((info.parent, info.group, info.session), (7, 8, 9));
+        assert_eq!((info.start_ticks, info.zombie), (12345, true));
         assert_eq!(info.name, "a) S 1 (b)");
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Landlock (Linux 5.13) knows files by open(2), rename(2) and the like, and forbids to trace processes outside. Not by
 //! chmod(2) or setxattr(2), and nothing of limits and priorities of other processes of the same user: hence the filter.
-//! The network stays open, because streams need any address.
+//! Streams need any address, so the network stays open, but for ports to listen on (Linux 6.7) where they are known.
 //!
 //! The parent builds a [`Sandbox`]; the forked child enters it with system calls only. Beside `host::process` and
 //! `host::activation` this is the only module with `unsafe`: system calls that no crate of ours offers.
@@ -15,9 +15,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::OnceLock;
 
 use libc::{c_int, c_long, c_ulong, sock_filter};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use crate::core::confinement::{Access, Grant};
+use crate::core::confinement::{Access, Confinement, Grant};
 
 const EXECUTE: u64 = 1;
 const WRITE_FILE: u64 = 1 << 1;
@@ -67,6 +67,14 @@ const VERSION: c_ulong = 1;
 /// A rule for a path and what is below it.
 const PATH_BENEATH: c_long = 1;
 
+/// A rule for a port.
+const NET_PORT: c_long = 2;
+
+/// Since version 4: bind(2) of TCP sockets. Where the kernel picks the port, it asks for port 0.
+const BIND_TCP: u64 = 1;
+const BIND_TCP_SINCE: u32 = 4;
+const PICKED: u16 = 0;
+
 /// `struct landlock_ruleset_attr`.
 #[repr(C)]
 struct RulesetAttributes {
@@ -80,6 +88,13 @@ struct RulesetAttributes {
 struct PathBeneath {
     allowed: u64,
     parent: c_int,
+}
+
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPort {
+    allowed: u64,
+    port: u64,
 }
 
 /// What this kernel offers, looked up once.
@@ -168,15 +183,20 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox in which these paths are open; those that do not exist are skipped.
-    pub fn build(grants: &[Grant]) -> io::Result<Sandbox> {
+    /// A sandbox in which these paths and this port are open; paths that do not exist are skipped.
+    pub fn build(confined_to: &Confinement) -> io::Result<Sandbox> {
         let support = Support::of_this_kernel();
         let filter = if support.seccomp { filter() } else { Vec::new() };
         let rights = support.files();
-        let ruleset = if support.landlock == 0 { None } else { Some(ruleset(support)?) };
+        let port = confined_to.port.filter(|_| support.landlock >= BIND_TCP_SINCE);
+        let network = if port.is_some() { BIND_TCP } else { 0 };
+        let ruleset = if support.landlock == 0 { None } else { Some(ruleset(support, network)?) };
         if let Some(ruleset) = &ruleset {
-            for grant in grants {
+            for grant in &confined_to.files {
                 open(ruleset, grant, rights)?;
+            }
+            for port in port.into_iter().flat_map(|port| [port, PICKED]) {
+                add_port(ruleset, port)?;
             }
         }
         Ok(Sandbox { ruleset, rights, filter })
@@ -199,7 +219,8 @@ impl Sandbox {
 /// Opens one path.
 fn open(ruleset: &OwnedFd, grant: &Grant, known: u64) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let Ok(path) = rustix::fs::open(&grant.path, flags, Mode::empty()) else { return Ok(()) };
+    let links = if grant.links { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
+    let Ok(path) = rustix::fs::openat2(CWD, &grant.path, flags, Mode::empty(), links) else { return Ok(()) };
     let path = File::from(path);
     let kind = path.metadata()?.file_type();
     let mut allowed = rights(grant.access) & known;
@@ -225,10 +246,10 @@ fn landlock_version() -> io::Result<u32> {
 }
 
 #[allow(unsafe_code)]
-fn ruleset(support: Support) -> io::Result<OwnedFd> {
+fn ruleset(support: Support, network: u64) -> io::Result<OwnedFd> {
     let scoped = if support.scopes_signals() { SCOPES } else { 0 };
     // Older kernels take the longer structure when what they do not know is zero.
-    let attributes = RulesetAttributes { files: support.files(), network: 0, scoped };
+    let attributes = RulesetAttributes { files: support.files(), network, scoped };
     let (pointer, size) = (&raw const attributes, size_of::<RulesetAttributes>());
     // SAFETY: the structure is what the call expects, of the size that is told, and lives during the call.
     let made = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, pointer, size, 0 as c_ulong) };
@@ -243,6 +264,15 @@ fn add_rule(ruleset: &OwnedFd, parent: RawFd, allowed: u64) -> io::Result<()> {
     let (set, pointer) = (ruleset.as_raw_fd(), &raw const rule);
     // SAFETY: the structure is that of this kind of rule and lives during the call.
     checked(unsafe { libc::syscall(libc::SYS_landlock_add_rule, set, PATH_BENEATH, pointer, 0 as c_ulong) })?;
+    Ok(())
+}
+
+#[allow(unsafe_code)]
+fn add_port(ruleset: &OwnedFd, port: u16) -> io::Result<()> {
+    let rule = NetPort { allowed: BIND_TCP, port: port.into() };
+    let (set, pointer) = (ruleset.as_raw_fd(), &raw const rule);
+    // SAFETY: the structure is that of this kind of rule and lives during the call.
+    checked(unsafe { libc::syscall(libc::SYS_landlock_add_rule, set, NET_PORT, pointer, 0 as c_ulong) })?;
     Ok(())
 }
 

@@ -7,12 +7,13 @@
 //! The leader is reaped last: until then neither its pid nor its group's id can be somebody else's. Owner: the session's
 //! supervisor.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::host::process::{self, ChildProcess};
+use crate::host::process::{self, ChildProcess, Strays};
 use crate::host::process_table::{self, ProcessInfo};
 
 /// The child, and what is known of its descendants.
@@ -63,7 +64,8 @@ impl ProcessTree {
     /// One look at what is left: kill it, reap it. True: nothing is left, not even the child.
     pub fn clear(&mut self, directory: Option<&Path>) -> bool {
         let leader_gone = self.exit_seen || self.leader.is_none();
-        let left = self.left_overs(directory);
+        // Without a free descriptor nobody knows what is left: the next look may.
+        let Ok(left) = self.left_overs(directory) else { return false };
         if leader_gone && !left.is_empty() {
             self.kill();
         }
@@ -71,7 +73,7 @@ impl ProcessTree {
             process::signal_exactly(info, Signal::KILL);
         });
         process::reap_orphans();
-        let gone = leader_gone && self.left_overs(directory).is_empty();
+        let gone = leader_gone && self.left_overs(directory).is_ok_and(|left| left.is_empty());
         if gone {
             self.let_go();
         }
@@ -84,17 +86,18 @@ impl ProcessTree {
         self.descendants.clear();
     }
 
-    /// Live processes besides the child: by group, by descent, by working directory.
-    fn left_overs(&self, directory: Option<&Path>) -> Vec<ProcessInfo> {
-        let leader = self.leader.as_ref().map(ChildProcess::pid);
+    /// Live processes besides the child: by group, by descent, by working directory; and what any child has left behind without these.
+    fn left_overs(&self, directory: Option<&Path>) -> io::Result<Vec<ProcessInfo>> {
+        let (leader, strays) = (self.leader.as_ref().map(ChildProcess::pid), Strays::now());
         let is_ours = |info: &ProcessInfo| {
             let same = |known: &ProcessInfo| (known.pid, known.start_ticks) == (info.pid, info.start_ticks);
             leader == Some(info.group)
                 || self.descendants.iter().any(same)
                 || directory.is_some_and(|directory| info.works_below(directory))
+                || strays.has(info)
         };
-        let mut all = process_table::all();
+        let mut all = process_table::all_or_error()?;
         all.retain(|info| !info.zombie && Some(info.pid) != leader && is_ours(info));
-        all
+        Ok(all)
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use hydraneckwebrtc::host::process_table;
 use hydraneckwebrtc::host::sandbox::Support;
 use serde_json::{Value, json};
+use stand_ins::ports::own_port;
 
 use crate::lab::{Lab, Role, eventually};
 
@@ -195,6 +196,7 @@ fn a_web_server_reaches_its_installation_and_its_own_files_and_nothing_else() {
     for key in ["listed_to_read", "listed_to_write", "input", "output"] {
         place.targets[key] = Value::Null;
     }
+    place.targets["port"] = json!(own_port().expect("a port"));
     fs::write(install.join("targets.json"), place.targets.to_string()).expect("a file");
     place.check("moonlight", "server/web-server.log");
 }

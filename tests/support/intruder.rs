@@ -155,6 +155,9 @@ fn sockets(targets: &Targets) {
     let name = targets.path("abstract");
     let address = SocketAddr::from_abstract_name(name.to_str().expect("text")).expect("a name");
     tell("connect to an abstract socket", UnixStream::connect_addr(&address));
+    if let Some(port) = targets.0["port"].as_u64().and_then(|port| u16::try_from(port).ok()) {
+        tell("take another session's port", TcpListener::bind(("127.0.0.1", port)));
+    }
 }
 
 fn privileges(_: &Targets) {

@@ -65,6 +65,7 @@ fn the_good_start_asks_for_each_step_once() {
 // SPEC 5: SIGINT, grace, SIGKILL; grandchildren included, wherever they went
 // Also: `a_child_that_ignores_sigint_is_killed_after_the_grace`,
 // `a_streamer_that_left_the_process_group_goes_as_well`,
+// `what_a_streamer_left_behind_without_a_trace_goes_as_well`,
 // `a_process_that_survives_sigkill_does_not_hold_the_slot_for_ever`
 #[test]
 fn a_delete_interrupts_then_kills_after_the_grace() {

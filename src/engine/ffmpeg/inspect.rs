@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
-use crate::core::confinement::Grant;
+use crate::core::confinement::Confinement;
 use crate::engine::ffmpeg::command;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ffmpeg::streams::Streams;
@@ -32,8 +32,8 @@ pub struct Inspection {
     pub directory: PathBuf,
     /// How long it may take.
     pub limit: Duration,
-    /// The files it may touch; `None`: it is not confined.
-    pub confined_to: Option<Vec<Grant>>,
+    /// What it may touch; `None`: it is not confined.
+    pub confined_to: Option<Confinement>,
 }
 
 impl Inspection {
@@ -60,7 +60,7 @@ impl Inspection {
             input: None,
             output: theirs,
             stdout: None,
-            confined_to: self.confined_to.as_deref(),
+            confined_to: self.confined_to.as_ref(),
         })?;
         let mut said = LogEnds::new(LINES, SHOWN);
         let wanted = collect(ours, &child, &mut said, Instant::now() + self.limit, cancelled);

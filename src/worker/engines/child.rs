@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::core::confinement::Grant;
+use crate::core::confinement::Confinement;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process::{ChildProcess, Exit, Spawn};
 use crate::worker::child_log::{ChildLog, SharedEnds};
@@ -30,8 +30,8 @@ pub struct Program<'a> {
     pub input: Option<OwnedFd>,
     /// Where its stdout goes, when not into the log.
     pub stdout: Option<OwnedFd>,
-    /// The files it may touch; `None`: it is not confined.
-    pub confined_to: Option<Vec<Grant>>,
+    /// What it may touch; `None`: it is not confined.
+    pub confined_to: Option<Confinement>,
 }
 
 impl Child {
@@ -53,7 +53,7 @@ impl Child {
         let directory = self.directory.as_ref().ok_or_else(missing)?;
         let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
         let Program { path, arguments, input, stdout, confined_to } = program;
-        let (directory, confined_to) = (directory.path(), confined_to.as_deref());
+        let (directory, confined_to) = (directory.path(), confined_to.as_ref());
         let spawn = Spawn { program: path, arguments, directory, input, output, stdout, confined_to };
         let child = ChildProcess::spawn(spawn)?;
         let process = (child.pid(), child.start_ticks());

@@ -49,6 +49,8 @@ pub struct Faults {
     pub silent_body: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
+    /// The `streamer` leaves a process behind (`sleep`) whose parent is gone, in `/` and in a session of its own.
+    pub leave_stray: bool,
     /// Which kind and version of moonlight-web-stream it is; the owner's fork when not given.
     pub version: Version,
     /// Further fields of every reply, names and values.

@@ -11,7 +11,7 @@
 //! ```
 
 use std::io::{self, BufRead, Write};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,6 +55,12 @@ pub fn main() -> ExitCode {
     if faults.escape_group {
         // Fails only for a group leader, which a child of web-server is not.
         let _ = rustix::process::setsid();
+    }
+    if faults.leave_stray {
+        let script = "cd /; setsid /bin/sleep 600 </dev/null >/dev/null 2>&1 &";
+        if let Err(error) = Command::new("/bin/sh").args(["-c", script]).status() {
+            eprintln!("streamer: no stray: {error}");
+        }
     }
     let Some(clip) = Clip::built_in() else {
         eprintln!("streamer: the built-in clip is not readable");
