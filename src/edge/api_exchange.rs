@@ -310,10 +310,19 @@ impl ApiExchange {
     }
 }
 
+/// The client is gone. What the API was handed it does all the same, and has a connection and a thread for it until then: the permit is not
+/// the next one's before.
+fn without_client(cx: &mut Context, io: &ClientIo, ex: &mut ApiExchange) -> Result<Step<Replied>, End> {
+    if matches!(ex.stage, Stage::Talking { .. }) && ex.advance(cx, io)?.is_none() {
+        return Ok(Step::Wait);
+    }
+    Err(End::Gone)
+}
+
 /// Does all that can be done now.
 pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut ApiExchange) -> Result<Step<Replied>, End> {
     if io.socket.hung_up {
-        return Err(End::Gone);
+        return without_client(cx, io, ex);
     }
     io.flush(cx.now)?;
     if matches!(ex.stage, Stage::Collect) {

@@ -257,6 +257,7 @@ fn answered(wire: &Wire) -> bool {
 // Also: `an_operator_gets_a_connection_while_everybody_elses_is_taken`,
 // `who_waits_too_long_for_the_api_is_told_when_to_come_back`,
 // `a_slow_reader_of_an_answer_holds_no_connection_to_the_api`,
+// `who_leaves_holds_the_connection_until_the_api_is_done`,
 // `operators_go_first_and_one_connection_is_always_theirs`,
 // `a_full_queue_refuses_its_rank_only_and_first_forgets_who_has_left`,
 // `a_listener_that_was_lost_is_reported_and_its_successor_is_used`,
@@ -380,6 +381,27 @@ fn a_request_whose_client_left_is_not_passed_on() {
     assert_eq!(edge.connect().get("/last").status(), 201);
     let seen: Vec<String> = served.try_iter().collect();
     assert!(!seen.contains(&"/gone".to_owned()), "{seen:?}");
+}
+
+#[test]
+fn who_leaves_holds_the_connection_until_the_api_is_done() {
+    let mut api = stub("leaver", |_| ());
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
+    let mut second = edge.connect();
+    second.send(post("/second", ""));
+    until("the second waits", || api.pool.waiting() > 0);
+    reset(Some(first));
+    // A request that is answered shows that the loops heard of the end; both loops serve in turn.
+    for _ in 0..8 {
+        assert_eq!(edge.connect().get("/secret").status(), 401);
+    }
+    assert_eq!(api.pool.waiting(), 1, "the API still has the first one's request");
+    answer(held, &|request| request);
+    api.echo();
+    assert!(second.reply().text().starts_with("POST /second "));
 }
 
 #[test]
