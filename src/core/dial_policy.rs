@@ -101,12 +101,20 @@ pub const EVERYTHING: [Network; 2] = [v4(0, 0, 0, 0, 0), v6(0, 0, 0, 0)];
 const LOCAL_NAT64: Network =
     Network { address: IpAddr::V6(Ipv6Addr::new(0x0064, 0xff9b, 1, 0, 0, 0, 0, 0)), prefix: 48 };
 
+const ORACLE: Network =
+    Network { address: IpAddr::V6(Ipv6Addr::new(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)), prefix: 128 };
+
 /// Ranges that hold no body. An address may be in several; each has to be forgiven. (RFC 6890; metadata addresses as
-/// documented by AWS, which others follow, and Alibaba.)
-const SPECIAL: [(Special, Network); 15] = [
+/// documented by AWS, which others follow, Alibaba, Azure (its host's agent), Oracle, Google and Scaleway.)
+const SPECIAL: [(Special, Network); 20] = [
     (Special::Metadata, v4(169, 254, 169, 254, 32)),
     (Special::Metadata, v4(100, 100, 100, 200, 32)),
     (Special::Metadata, v6(0xfd00, 0x0ec2, 0x0254, 128)),
+    (Special::Metadata, v4(168, 63, 129, 16, 32)),
+    (Special::Metadata, v4(192, 0, 0, 192, 32)),
+    (Special::Metadata, v6(0xfd20, 0x00ce, 0x0254, 128)),
+    (Special::Metadata, v6(0xfd00, 0x0042, 0x0042, 128)),
+    (Special::Metadata, ORACLE),
     (Special::Unspecified, v4(0, 0, 0, 0, 8)),
     (Special::Loopback, v4(127, 0, 0, 0, 8)),
     (Special::LinkLocal, v4(169, 254, 0, 0, 16)),
@@ -159,7 +167,7 @@ fn lies_inside(inner: &Network, outer: &Network) -> bool {
     inner.prefix >= outer.prefix && outer.contains(inner.address)
 }
 
-/// The addresses that a packet to `ip` may end at: itself, or the IPv4 address or addresses it embeds.
+/// The addresses that a packet to `ip` may end at: itself, or the IPv4 address or addresses it embeds, or both.
 fn stands_for(ip: IpAddr) -> [Option<IpAddr>; 2] {
     let plain = ip_forms::plain(ip);
     let embedded = |v4: u32| Some(IpAddr::V4(Ipv4Addr::from(v4)));
@@ -168,6 +176,10 @@ fn stands_for(ip: IpAddr) -> [Option<IpAddr>; 2] {
         IpAddr::V6(v6) if v6.segments()[..2] == [0x2001, 0] => {
             let bits = u128::from(v6);
             [embedded((bits >> 64) as u32), embedded(!(bits as u32))]
+        }
+        // ISATAP (RFC 5214, 6.1), with any prefix: only its routers know whether it is one.
+        IpAddr::V6(v6) if matches!(v6.segments()[4..6], [0 | 0x0200, 0x5efe]) => {
+            [Some(plain), embedded(u128::from(v6) as u32)]
         }
         _ => [Some(plain), None],
     }
@@ -254,6 +266,14 @@ mod tests {
             ("2002:a9fe:a9fe::1", Metadata),
             ("fd00:ec2::254", Metadata),
             ("100.100.100.200", Metadata),
+            ("168.63.129.16", Metadata),
+            ("192.0.0.192", Metadata),
+            ("fd20:ce::254", Metadata),
+            ("fd00:c1::a9fe:a9fe", Metadata),
+            ("fd00:42::42", Metadata),
+            ("::ffff:0:169.254.169.254", Metadata),
+            ("2001:db8::5efe:169.254.169.254", Metadata),
+            ("fd12::200:5efe:127.0.0.1", Loopback),
             // Teredo: server 8.8.8.8, client 127.0.0.1 inverted; then the other way round.
             ("2001:0:0808:0808:0:0:80ff:fffe", Loopback),
             ("2001:0:7f00:0001:0:0:f7f7:f7f7", Loopback),
@@ -319,8 +339,14 @@ mod tests {
                 continue; // `::` and `::1` are not IPv4-compatible addresses
             }
             let wide = u128::from(bits);
-            let forms =
-                [0xffff_u128 << 32 | wide, wide, 0x0064_ff9b << 96 | wide, 0x2002 << 112 | wide << 80];
+            let translated = 0xffff_0000_u128 << 32 | wide;
+            let forms = [
+                translated,
+                0xffff_u128 << 32 | wide,
+                wide,
+                0x0064_ff9b << 96 | wide,
+                0x2002 << 112 | wide << 80,
+            ];
             for list in &lists {
                 let plain = may_dial(IpAddr::V4(bits.into()), list, &own);
                 for form in forms {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The IPv4 address that an IPv6 address stands for: mapped (`::ffff:a.b.c.d`), compatible (`::a.b.c.d`, RFC 4291
-/// 2.5.5.1), NAT64 with the well-known prefix (`64:ff9b::/96`, RFC 6052), 6to4 (`2002::/16`, RFC 3056). Any other address
-/// stands for itself.
+/// 2.5.5.1), translated (`::ffff:0:a.b.c.d`, RFC 2765 2.1), NAT64 with the well-known prefix (`64:ff9b::/96`, RFC 6052), 6to4
+/// (`2002::/16`, RFC 3056). Any other address stands for itself.
 pub fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip.to_canonical() else { return ip.to_canonical() };
     let bits = u128::from(v6);
@@ -13,6 +13,7 @@ pub fn plain(ip: IpAddr) -> IpAddr {
     match (first, second) {
         // `::` and `::1` are themselves.
         _ if bits >> 32 == 0 && low > 1 => Ipv4Addr::from(low).into(),
+        _ if bits >> 32 == 0xffff_0000 => Ipv4Addr::from(low).into(),
         (0x0064, 0xff9b) if bits << 32 >> 64 == 0 => Ipv4Addr::from(low).into(),
         (0x2002, _) => Ipv4Addr::from(u32::from(second) << 16 | u32::from(third)).into(),
         _ => v6.into(),
@@ -32,6 +33,7 @@ mod tests {
             "10.0.0.7",
             "::ffff:10.0.0.7",
             "::10.0.0.7",
+            "::ffff:0:10.0.0.7",
             "64:ff9b::10.0.0.7",
             "2002:a00:7::",
             "2002:a00:7::9",

@@ -12,6 +12,7 @@
 
 use serde_json::Value;
 
+use crate::core::dial_policy::{self, DialRefusal, EVERYTHING, Special};
 use crate::edge::websocket::Verdict;
 
 /// The host and application of a session, as its process numbers them.
@@ -208,7 +209,8 @@ fn first_line(text: &str) -> (&str, &str, &str) {
     (content, end, after)
 }
 
-/// Which word of a candidate is its type.
+/// Which word of a candidate is its address, and which its type.
+const ADDRESS: usize = 4;
 const TYPE: usize = 7;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +241,13 @@ fn begins_as_candidate(text: &str) -> bool {
     text.strip_prefix("a=").unwrap_or(text).starts_with("candidate:")
 }
 
+/// Whether a relay can have this address. Whoever checks the candidate sends there: so no neighbour on the link, no cloud's metadata and
+/// nobody's many at once, and no name, which somebody would have to look up. A relay on this host may be reached by loopback.
+fn can_be_a_relays(word: &str) -> bool {
+    let judged = word.parse().map(|ip| dial_policy::may_dial(ip, &EVERYTHING, &[]));
+    matches!(judged, Ok(Ok(()) | Err(DialRefusal::Special(Special::Loopback))))
+}
+
 /// `candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE [raddr ADDRESS rport PORT] …` (RFC 8839, 5.1). The
 /// process takes one without the first word as well. `text` is the line in small letters.
 fn judged_candidate(line: &str, text: &str) -> Line {
@@ -250,7 +259,7 @@ fn judged_candidate(line: &str, text: &str) -> Line {
     let is_relay = words.get(TYPE - 1) == Some(&"typ") && words.get(TYPE) == Some(&"relay");
     let is_one =
         words.iter().filter(|word| **word == "typ").count() == 1 && text.matches("candidate:").count() <= 1;
-    if !is_relay || !is_one {
+    if !is_relay || !is_one || !words.get(ADDRESS).is_some_and(|word| can_be_a_relays(word)) {
         return Line::Goes;
     }
     let mut told: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -88,6 +88,13 @@ fn candidates_that_are_not_relays_are_dropped_both_ways() {
             ("1 1 udp 1 192.168.1.7 5 typ host", false),
             ("a=1 1 udp 1 192.168.1.7 5 typ host", false),
             ("1 1 udp 1 203.0.113.7 5 typ relay", true),
+            ("candidate:1 1 udp 1 127.0.0.1 5 typ relay", true),
+            ("candidate:1 1 udp 1 169.254.169.254 53 typ relay", false),
+            ("candidate:1 1 udp 1 ::ffff:169.254.169.254 53 typ relay", false),
+            ("candidate:1 1 udp 1 fe80::1 5 typ relay", false),
+            ("candidate:1 1 udp 1 239.1.2.3 5 typ relay", false),
+            ("candidate:1 1 udp 1 0.0.0.0 5 typ relay", false),
+            ("candidate:1 1 udp 1 relay.example 5 typ relay", false),
             ("candidate:1 1 udp 1 192.168.1.7 5", false),
             ("candidate:3 1 udp 1 203.0.113.7 4 typ relay candidate:1 1 udp 1 10.0.0.1 5 typ host", false),
         ] {

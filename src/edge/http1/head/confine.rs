@@ -24,7 +24,7 @@ pub const OWN_COOKIES: &str = "neck-";
 const BROWSER_PREFIXES: [&str; 4] = ["__host-http-", "__host-", "__secure-", "__http-"];
 
 /// Fields that change what a browser does with the whole origin (or host), or what a proxy before us does.
-static DROPPED: Names<(), 42> = Names::of([
+static DROPPED: Names<(), 41> = Names::of([
     // A worker for more of the origin than the session's path.
     "service-worker-allowed",
     // Empties what all sessions stored, and signs everybody out.
@@ -68,8 +68,7 @@ static DROPPED: Names<(), 42> = Names::of([
     "x-permitted-cross-domain-policies",
     // Makes caches forget what they have of another address (RFC 9111, 4.4).
     "content-location",
-    // Orders to proxies: give out a file, ask another address, keep for so long.
-    "x-sendfile",
+    // Orders to proxies: ask another address, keep for so long.
     "x-lighttpd-send-file",
     "x-lighttpd-send-tempfile",
     "x-accel-redirect",
@@ -82,8 +81,17 @@ static DROPPED: Names<(), 42> = Names::of([
     "referrer-policy",
 ]);
 
-/// The same for families of fields.
-const DROPPED_FAMILIES: [&str; 3] = ["attribution-reporting-", "x-reproxy-", "neck-"];
+/// The same for families of fields. Of proxies: give out a file, ask another address, empty the cache (LiteSpeed), take this whole backend
+/// for unwell (Envoy's filter of health checks). Of caches: forget what others have in a group (RFC 9875, 3).
+const DROPPED_FAMILIES: [&str; 7] = [
+    "attribution-reporting-",
+    "x-sendfile",
+    "x-reproxy-",
+    "x-litespeed-",
+    "x-envoy-",
+    "cache-group-",
+    "neck-",
+];
 
 /// The part of the origin that a session's process speaks for.
 #[derive(Clone, Debug)]
