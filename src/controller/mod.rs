@@ -24,6 +24,7 @@ pub mod service;
 pub mod snapshot;
 pub mod worker_address;
 pub mod worker_client;
+pub mod worker_names;
 
 use std::fs::File;
 use std::io;
@@ -40,6 +41,7 @@ use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::{OperatorListen, Settings};
 use crate::controller::messages::Ask;
+use crate::controller::worker_names::WorkerNames;
 use crate::core::doctor::host::Preflight;
 use crate::core::fleet::WorkerView;
 use crate::core::limits::descriptors::Plan;
@@ -164,6 +166,7 @@ impl Controller {
             published: published.clone(),
             fleet: fleet.clone(),
             jobs: jobs.clone(),
+            names: WorkerNames::default(),
             leadership: leadership.clone(),
             closing: closing.clone(),
             tokens: tokens.clone(),

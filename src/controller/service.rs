@@ -24,6 +24,7 @@ use crate::controller::messages::{Ask, Create, Job};
 use crate::controller::namespaces::{self, NamespaceService};
 use crate::controller::rooms::{RoomPlaces, rest};
 use crate::controller::snapshot::{Published, Snapshot, Target};
+use crate::controller::worker_names::WorkerNames;
 use crate::controller::{metrics, refusals, worker_address};
 use crate::core::bad_json;
 use crate::core::fleet::disputes::Cause;
@@ -61,6 +62,8 @@ pub struct ControllerService {
     pub fleet: Sender<Ask>,
     /// The dispatch threads.
     pub jobs: Jobs,
+    /// What the names of workers meant.
+    pub names: WorkerNames,
     /// Who leads.
     pub leadership: Leadership,
     /// We are going down.
@@ -315,8 +318,8 @@ impl ControllerService {
             let _ = self.fleet.send(Ask::BadBeat(address, why));
             return responder.send(refusals::heartbeat(refusal));
         }
-        // A name is looked up here, where a slow answer holds one API thread and nothing else.
-        match worker_address::resolve(&beat.reach(address), address, &settings.workers.allowed_networks) {
+        let (reach, allowed) = (beat.reach(address), &settings.workers.allowed_networks);
+        match worker_address::resolve(&reach, address, allowed, &self.names) {
             Ok(upstream) => {
                 let source = BeatSource { address, key };
                 let _ = self.fleet.send(Ask::Heartbeat(Box::new(beat), source, upstream, responder));

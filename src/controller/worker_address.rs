@@ -5,12 +5,13 @@
 //! are so only when they are listed by themselves.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
 use crate::config::settings::Network;
+use crate::controller::worker_names::WorkerNames;
 use crate::core::dial_policy::{self, DialRefusal, Special};
 use crate::edge::router::Upstream;
 
@@ -56,14 +57,18 @@ impl fmt::Display for AddressRefusal {
 }
 
 /// Where the edge and our calls find the worker of this URL, whose heartbeat came from `source`.
-pub fn resolve(url: &str, source: IpAddr, allowed: &[Network]) -> Result<Upstream, AddressRefusal> {
+pub fn resolve(
+    url: &str,
+    source: IpAddr,
+    allowed: &[Network],
+    names: &WorkerNames,
+) -> Result<Upstream, AddressRefusal> {
     let (authority, default_port, tls) = match url.strip_prefix("https://") {
         Some(authority) => (authority, 443, true),
         None => (url.strip_prefix("http://").ok_or(AddressRefusal::Unresolved)?, 80, false),
     };
     let (host, port) = split_authority(authority, default_port);
-    let addresses: Vec<SocketAddr> =
-        format!("{host}:{port}").to_socket_addrs().map_err(|_| AddressRefusal::Unresolved)?.collect();
+    let addresses = names.addresses(host, port).ok_or(AddressRefusal::Unresolved)?;
     let address = first_allowed(&addresses, &around(source, allowed))?;
     if !tls {
         return Ok(Upstream::Tcp(address));
@@ -124,7 +129,7 @@ mod tests {
     }
 
     fn ask(url: &str, source: &str, allowed: &[Network]) -> Result<Upstream, AddressRefusal> {
-        resolve(url, source.parse().unwrap(), allowed)
+        resolve(url, source.parse().unwrap(), allowed, &WorkerNames::default())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::host::aside;
 
@@ -35,14 +35,28 @@ impl fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
+/// Asks for the addresses of a host on a thread of its own, which keeps `held` until it ends: that can be long after nobody waits for it
+/// any more.
+pub fn begin<H: Send + 'static>(
+    host: &str,
+    port: u16,
+    held: H,
+) -> io::Result<Receiver<io::Result<Vec<SocketAddr>>>> {
+    let host = host.to_owned();
+    let work = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        drop(held);
+        found
+    };
+    aside::start("look-up", STACK, work)
+}
+
 /// The addresses of a host. An address needs neither a name server nor a thread.
 pub fn look_up(host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>, NotFound> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let host = host.to_owned();
-    let work = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-    let found = aside::start("look-up", STACK, work).map_err(NotFound::NoThread)?;
+    let found = begin(host, port, ()).map_err(NotFound::NoThread)?;
     match found.recv_timeout(wait) {
         Ok(addresses) => addresses.map_err(NotFound::Unknown),
         Err(RecvTimeoutError::Timeout) => Err(NotFound::Late),

@@ -177,14 +177,27 @@ impl PrivateDir {
         PrivateDir::open(&path)
     }
 
-    /// Reads a file of ours, whatever stands under its name: something else, or more than `limit` bytes, is set aside.
+    /// Reads a file of ours, whatever stands under its name: something else, or more than `limit` bytes, is set aside, and a mode that
+    /// keeps us out is corrected.
     pub fn read_own(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, DirError> {
         let fail = |error: Errno| DirError::Io(self.path.join(name), error.into());
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         let too_large = u64::try_from(stat.st_size).is_ok_and(|size| size > limit);
         match oddity(&stat, FileType::RegularFile).or(too_large.then_some("too large")) {
             Some(why) => self.set_aside(name, why).map(|()| None),
-            None => self.read_file(name, limit).map(Some),
+            None => {
+                if stat.st_mode & 0o600 != 0o600 {
+                    let path = self.path.join(name);
+                    log::warn!(
+                        "[state] {} had mode {:o}; it has 600 now",
+                        path.display(),
+                        stat.st_mode & 0o777
+                    );
+                    rustix::fs::chmodat(&self.fd, name, Mode::RUSR | Mode::WUSR, AtFlags::empty())
+                        .map_err(fail)?;
+                }
+                self.read_file(name, limit).map(Some)
+            }
         }
     }
 
@@ -545,6 +558,19 @@ mod tests {
         for ours in [&ours, &lock] {
             assert!(said(ours).contains("`chmod go= "), "{}", said(ours));
         }
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_ours_that_keeps_us_out_is_opened_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = scratch("shut");
+        let dir = PrivateDir::open(&base).unwrap();
+        dir.write_file("note", b"x").unwrap();
+        let file = base.join("note");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(dir.read_own("note", 10).unwrap(), Some(b"x".to_vec()));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_dir_all(base).unwrap();
     }
 

@@ -95,7 +95,14 @@ impl Postman {
     }
 
     fn deliver(&mut self, key: &str, generation: u64, settings: &Settings) {
-        let Some(item) = self.spool.read(key, generation) else { return };
+        let item = match self.spool.read(key, generation) {
+            Ok(Some(item)) => item,
+            Ok(None) => return,
+            Err(error) => {
+                log::error!("[outbox] an item cannot be read now, trying on: {error}");
+                return self.spool.put_off(key, attempt_now(settings));
+            }
+        };
         let receiver = item.destination.receiver();
         let Tried { outcome, what } = self.attempt(&item, settings);
         match outcome {
@@ -110,10 +117,7 @@ impl Postman {
                 if is_out_of_patience(item.due_ms, now_ms, settings.outbox.patience) {
                     self.bury(key, generation, &what);
                 }
-                let outbox = &settings.outbox;
-                let backoff = Backoff { first: outbox.retry, longest: outbox.retry_max };
-                let at = Attempt { now_ms, backoff, random: entropy::number() };
-                let failures = self.spool.failed(key, receiver, asked, at);
+                let failures = self.spool.failed(key, receiver, asked, attempt_now(settings));
                 if failures % REPEAT_EVERY == 1 {
                     let name = shown(receiver, settings);
                     log::warn!("[outbox] {name} does not take items: {what}; trying on");
@@ -223,6 +227,13 @@ fn segment(text: &str) -> String {
         }
         out
     })
+}
+
+/// An attempt that failed now.
+fn attempt_now(settings: &Settings) -> Attempt {
+    let outbox = &settings.outbox;
+    let backoff = Backoff { first: outbox.retry, longest: outbox.retry_max };
+    Attempt { now_ms: unix_millis(), backoff, random: entropy::number() }
 }
 
 #[cfg(test)]

@@ -111,7 +111,12 @@ impl Spool {
         for name in dir.names()?.iter().filter(|name| name.ends_with(SUFFIX)) {
             match read(&dir, name) {
                 Ok((stored, bytes)) => index.found(name.trim_end_matches(SUFFIX), &stored, bytes),
-                Err(why) => {
+                Err(Unread::NotNow(error)) => {
+                    log::error!(
+                        "[outbox] ALERT an item cannot be read now, the next start tries again: {error}"
+                    );
+                }
+                Err(Unread::Damaged(why)) => {
                     if let Err(error) = set_aside(&dir, name, &why) {
                         log::error!("[outbox] ALERT it cannot be set aside: {error}");
                     }
@@ -220,15 +225,17 @@ impl Spool {
         &self.deliveries
     }
 
-    /// The item as it is on disk. One that cannot be read is set aside.
-    pub fn read(&self, key: &str, generation: u64) -> Option<Item> {
+    /// The item as it is on disk; `None`: there is none of this generation any more. One that is damaged is set aside. An error: it
+    /// cannot be read now (no descriptor is free, say), and goes on waiting.
+    pub fn read(&self, key: &str, generation: u64) -> Result<Option<Item>, DirError> {
         let name = format!("{key}{SUFFIX}");
         match read(&self.dir, &name) {
             Ok((Stored { destination, due_ms, lane, body, .. }, _)) => {
                 let lane = lane.map(|(lane, _)| lane);
-                Some(Item { key: key.to_owned(), destination, due_ms, lane, body })
+                Ok(Some(Item { key: key.to_owned(), destination, due_ms, lane, body }))
             }
-            Err(why) => {
+            Err(Unread::NotNow(error)) => Err(error),
+            Err(Unread::Damaged(why)) => {
                 let mut index = self.index();
                 if index.waiting.get(key).is_some_and(|waiting| waiting.generation == generation) {
                     index.remove(key);
@@ -236,8 +243,15 @@ impl Spool {
                         log::error!("[outbox] ALERT an item is lost: {why}; {error}");
                     }
                 }
-                None
+                Ok(None)
             }
+        }
+    }
+
+    /// It could not be read; later.
+    pub fn put_off(&self, key: &str, at: Attempt) {
+        if let Some(waiting) = self.index().waiting.get_mut(key) {
+            waiting.tries.failed(at.now_ms, None, at.backoff, at.random);
         }
     }
 
@@ -413,11 +427,34 @@ impl Index {
     }
 }
 
-fn read(dir: &PrivateDir, name: &str) -> Result<(Stored, u64), String> {
-    let content = dir.read_file(name, FILE_LIMIT).map_err(|error| error.to_string())?;
-    let stored: Stored = serde_json::from_slice(&content).map_err(|error| format!("{name}: {error}"))?;
+/// What the system refuses when it is short of something, or its disk is in trouble.
+const PASSES: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINTR, libc::EIO];
+
+/// Why a file gives no item.
+enum Unread {
+    /// The system would not read it, which may pass. What was not read is not known to be damaged.
+    NotNow(DirError),
+    /// What stands in it is no item, or it is gone.
+    Damaged(String),
+}
+
+impl From<DirError> for Unread {
+    fn from(error: DirError) -> Unread {
+        match &error {
+            DirError::Io(_, cause) if cause.raw_os_error().is_some_and(|code| PASSES.contains(&code)) => {
+                Unread::NotNow(error)
+            }
+            _ => Unread::Damaged(error.to_string()),
+        }
+    }
+}
+
+fn read(dir: &PrivateDir, name: &str) -> Result<(Stored, u64), Unread> {
+    let content = dir.read_file(name, FILE_LIMIT)?;
+    let damaged = |why: String| Unread::Damaged(format!("{name}: {why}"));
+    let stored: Stored = serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
     if stored.version != VERSION {
-        return Err(format!("{name}: version {} is not ours", stored.version));
+        return Err(damaged(format!("version {} is not ours", stored.version)));
     }
     Ok((stored, content.len() as u64))
 }
@@ -478,7 +515,7 @@ mod tests {
         assert_eq!(again.next(4, |_| true, DAY), Next::Wait(Some(5)));
         let next = again.next(5, |_| true, DAY);
         let Next::Try(key, generation) = &next else { panic!("{next:?}") };
-        assert_eq!(again.read(key, *generation), Some(item("a", 5)));
+        assert_eq!(again.read(key, *generation).unwrap(), Some(item("a", 5)));
         again.delivered(key, *generation, Receiver::Nps);
         assert_eq!(again.next(5, |_| true, DAY), Next::Wait(None));
         let mut left: Vec<_> = std::fs::read_dir(&at.0).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -496,7 +533,7 @@ mod tests {
         spool.delivered(&key, old, Receiver::Nps);
         assert!(!spool.bury(&key, old), "nor buried");
         let Next::Try(key, new) = spool.next(2, |_| true, DAY) else { panic!("nothing to try") };
-        assert_eq!(spool.read(&key, new), Some(item("a", 2)));
+        assert_eq!(spool.read(&key, new).unwrap(), Some(item("a", 2)));
         assert_eq!(spool.figures(2).waiting, 1);
     }
 
@@ -569,7 +606,7 @@ mod tests {
 
     fn body(spool: &Spool, next: &Next) -> u64 {
         let Next::Try(key, generation) = next else { panic!("nothing to try, but {next:?}") };
-        spool.read(key, *generation).and_then(|item| item.body.as_u64()).unwrap()
+        spool.read(key, *generation).unwrap().and_then(|item| item.body.as_u64()).unwrap()
     }
 
     #[test]
@@ -637,7 +674,7 @@ mod tests {
         let mut order = Vec::new();
         for _ in 0..6 {
             let Next::Try(key, generation) = spool.next(50, |_| true, DAY) else { panic!("nothing to try") };
-            let item = spool.read(&key, generation).unwrap();
+            let item = spool.read(&key, generation).unwrap().unwrap();
             spool.delivered(&key, generation, item.destination.receiver());
             order.push(item.destination.receiver());
         }
@@ -667,7 +704,7 @@ mod tests {
                 Next::Wait(Some(until)) => now = until,
                 Next::GiveUp(key, _) => panic!("{key} is given up"),
                 Next::Try(key, generation) => {
-                    let item = spool.read(&key, generation).unwrap();
+                    let item = spool.read(&key, generation).unwrap().unwrap();
                     let receiver = item.destination.receiver();
                     if now < HOUR_MS {
                         attempts += 1;

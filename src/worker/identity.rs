@@ -80,8 +80,11 @@ impl IdentityFile {
 pub fn settle(state: &Path, configured: Option<&WorkerId>) -> io::Result<Identity> {
     let path = state.join(NAME);
     let stored: Option<Stored> = state_file::read(&path)?;
-    let known = stored.as_ref().map(|stored| stored.worker_id.clone());
-    let id = configured.cloned().or(known).unwrap_or_else(|| WorkerId::from_entropy(entropy::bytes()));
+    let stored_by_us = stored.as_ref().map(|stored| stored.worker_id.clone());
+    let id = configured
+        .cloned()
+        .or(stored_by_us.clone())
+        .unwrap_or_else(|| WorkerId::from_entropy(entropy::bytes()));
     // A clock that was set back must not make this run look older than the last one.
     let after_last = stored.as_ref().map_or(0, |stored| stored.boot_ms.saturating_add(1));
     let generation = Generation { boot_ms: clock::unix_millis().max(after_last), nonce: entropy::number() };
@@ -89,7 +92,15 @@ pub fn settle(state: &Path, configured: Option<&WorkerId>) -> io::Result<Identit
     let heartbeats_only = stored.is_some_and(|stored| stored.heartbeats_only);
     let boot_ms = generation.boot_ms;
     let file = IdentityFile { path, id: id.clone(), boot_ms, writing: Mutex::new(()) };
-    file.write(|| heartbeats_only)?;
+    if let Err(error) = file.write(|| heartbeats_only) {
+        // What is known of us is on the disk. A disk without room must not keep a worker from coming back.
+        if stored_by_us.as_ref() != Some(&id) {
+            return Err(error);
+        }
+        log::error!(
+            "[worker] ALERT {NAME} cannot be written: {error}; going on as {id}, which stands there already"
+        );
+    }
     log::info!("[worker] {id} proves itself by the key sha256 {}", identity_key::fingerprint(key.public()));
     Ok(Identity { id, generation, key, heartbeats_only, file })
 }
