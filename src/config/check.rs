@@ -122,6 +122,20 @@ fn read_token(settings: &Settings) -> Option<Contradiction> {
     )
 }
 
+/// Publishers have their token in programs on many hosts, so it is nobody else's.
+fn whip_token(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    let others = others.chain([&server.read_token, &settings.metrics.token]);
+    unless(
+        !shared(settings.whip.iter().map(|whip| &whip.token), others),
+        "whip.token",
+        "server.admin_token",
+        "is the same as another token, so whoever may publish could do more; make another one with `openssl rand -hex 32`",
+    )
+}
+
 /// A token for metrics stands in a monitoring system's configuration, so it is nobody else's.
 fn metrics_token(settings: &Settings) -> Option<Contradiction> {
     let server = &settings.server;
@@ -256,6 +270,7 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
             "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
         ),
         metrics_token(settings),
+        whip_token(settings),
         operator_listen(settings),
         unless(
             outbox.retry <= outbox.retry_max,

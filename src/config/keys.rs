@@ -324,7 +324,7 @@ pub static KEYS: &[Key] = &[
     key!("update.watch", BOTH.reload(), Span(S, 10 * M), update.watch),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),
-    key!("log.dependencies", BOTH.reload(), LEVELS, log.dependencies),
+    key!("log.dependencies", BOTH.reload(), DEPENDENCY_LEVELS, log.dependencies),
     key!("log.format", BOTH, LOG_FORMATS, log.format),
     key!("edge.threads", BOTH, Number(1, 256), edge.threads),
     key!("edge.tls_handshake_timeout", BOTH, EXCHANGE, edge.tls_handshake_timeout),

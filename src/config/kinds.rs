@@ -293,6 +293,14 @@ pub struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
 /// `mode`.
 pub const ROLES: Choice<Role> = Choice(&[("controller", Role::Controller), ("worker", Role::Worker)]);
 
+/// `log.dependencies`. What libraries say beyond this is whole requests and messages, with the secrets in them.
+pub const DEPENDENCY_LEVELS: Choice<log::LevelFilter> = Choice(&[
+    ("off", log::LevelFilter::Off),
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+]);
+
 /// `log.level`.
 pub const LEVELS: Choice<log::LevelFilter> = Choice(&[
     ("off", log::LevelFilter::Off),

@@ -129,6 +129,9 @@ mod tests {
             ("aaaaaaaaaaaaaaaa", WellKnown),
             ("abcdefghijkl", WellKnown),
             ("hydraneckwebrtc", WellKnown),
+            ("00000000-0000-0000-0000-000000000000", WellKnown),
+            ("your-admin-token", WellKnown),
+            ("replace-me-please", WellKnown),
             ("two words and more", Unsendable),
             (" 3f6c1c2a9d0e4b58b7a1f7d25e93ac40", Edged),
             ("3f6c1c2a9d0e4b58b7a1f7d25e93ac40\t", Edged),
@@ -142,6 +145,7 @@ mod tests {
         }
         for sound in [
             "dev-token",
+            "$%&/()=?#+*~-a",
             "a-long-enough-token",
             "behaviour-token-0123456789",
             "<same-as-controller>",

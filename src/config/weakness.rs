@@ -9,7 +9,7 @@ const SAMPLE: &str = "change-me";
 const PLACEHOLDERS: [&str; 3] = ["…", "...", "***"];
 
 /// Words that are tried first. A secret that is nothing but these, digits and punctuation is none.
-const WORDS: [&str; 38] = [
+const WORDS: [&str; 47] = [
     "abc",
     "access",
     "admin",
@@ -19,13 +19,16 @@ const WORDS: [&str; 38] = [
     "changeit",
     "changeme",
     "controller",
+    "deadbeef",
     "default",
     "demo",
     "example",
     "guest",
     "hello",
+    "here",
     "hydraneckwebrtc",
     "iloveyou",
+    "insert",
     "key",
     "letmein",
     "login",
@@ -38,16 +41,22 @@ const WORDS: [&str; 38] = [
     "passwd",
     "password",
     "passwort",
+    "placeholder",
+    "please",
     "qwerty",
     "qwertyuiop",
+    "replace",
     "root",
+    "sample",
     "secret",
     "super",
     "test",
     "the",
     "token",
     "welcome",
+    "with",
     "worker",
+    "your",
 ];
 
 pub(super) const ADVICE: &str = "make one with `openssl rand -hex 32`";
@@ -116,14 +125,19 @@ pub fn guessable(secret: &str) -> Option<String> {
 
 /// Whether it is nothing but words of the list, or characters in a row: `admin-admin`, `Secret123`, `aaaaaaaa`, `87654321`.
 fn is_well_known(secret: &str) -> bool {
-    // Digits go round: 0 follows 9.
-    let round = if secret.bytes().all(|byte| byte.is_ascii_digit()) { 10 } else { 256 };
-    let step = |pair: &[u8]| (i16::from(pair[1]) - i16::from(pair[0])).rem_euclid(round);
-    let steps: Vec<i16> = secret.as_bytes().windows(2).map(step).collect();
-    let in_a_row = steps.iter().all(|step| *step == steps[0] && [0, 1, round - 1].contains(step));
     let plain: Vec<u8> =
         secret.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect();
-    in_a_row || is_of_words(&plain)
+    let bare = plain.len() >= LEAST_LENGTH && is_in_a_row(&plain);
+    is_in_a_row(secret.as_bytes()) || bare || is_of_words(&plain)
+}
+
+fn is_in_a_row(text: &[u8]) -> bool {
+    // Digits go round: 0 follows 9.
+    let round = if text.iter().all(u8::is_ascii_digit) { 10 } else { 256 };
+    let step = |pair: &[u8]| (i16::from(pair[1]) - i16::from(pair[0])).rem_euclid(round);
+    let mut steps = text.windows(2).map(step);
+    let first = steps.next();
+    first.is_none_or(|first| [0, 1, round - 1].contains(&first) && steps.all(|step| step == first))
 }
 
 /// Whether `text` can be cut into words of the list and digits, with one word at least.

@@ -10,6 +10,7 @@
 //! answers HTTP.
 
 pub mod audience;
+pub mod burden;
 pub mod codec;
 pub mod config;
 pub mod consent;
@@ -22,6 +23,7 @@ pub mod groups;
 pub mod ids;
 pub mod layer_selector;
 pub mod local_candidates;
+pub mod media_gate;
 pub mod member;
 pub mod mic;
 pub mod mic_gate;

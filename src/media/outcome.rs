@@ -86,6 +86,8 @@ pub enum Gone {
     Failed,
     /// Its handshake cannot come to an end.
     Handshake(Trouble),
+    /// What it sends takes too much of a media thread's time.
+    TooCostly,
     /// It and its client disagree on the session description, for good.
     OutOfStep,
 }
@@ -103,6 +105,7 @@ impl fmt::Display for Gone {
             Gone::Ended => "ended with its session, or replaced",
             Gone::TakenOver => "it was silent, and a publisher with the same token took its place",
             Gone::Failed => "its WebRTC state failed",
+            Gone::TooCostly => "reading what it sends takes more than half of a media thread's time",
             Gone::OutOfStep => "its client answers what was not asked: they are in different states",
         })
     }

@@ -18,6 +18,7 @@ use str0m::{Candidate, Event, Input, Output, Reason, Rtc};
 use crate::core::ids::SessionId;
 use crate::core::rooms::registry::MediaOrder;
 use crate::media::audience::Followers;
+use crate::media::burden::Burden;
 use crate::media::consent::{Consent, Credentials};
 use crate::media::egress::{self, Clocks, Egress, Withheld};
 use crate::media::ids::PeerId;
@@ -106,6 +107,8 @@ pub struct Peer {
     answers_again: bool,
     /// What its handshake said of its end, before it was connected.
     trouble: Option<Trouble>,
+    /// What reading its datagrams takes.
+    pub(super) burden: Burden,
 }
 
 impl fmt::Debug for Peer {
@@ -120,6 +123,9 @@ struct Routed {
     /// The one that its section had.
     before: Option<Ssrc>,
 }
+
+/// Bytes of a datagram. What comes by a network has some 1,500; one of 64 KiB could hold reports of which each takes 30 KiB to read.
+const LONGEST: usize = 2_048;
 
 /// Whether a peer goes on.
 pub type Verdict = Result<(), Gone>;
@@ -193,6 +199,7 @@ impl Peer {
             answered: false,
             answers_again: false,
             trouble: None,
+            burden: Burden::default(),
         };
         peer.announced(&seed.their_candidates, peer.wants, io);
         Ok(peer)
@@ -211,7 +218,8 @@ impl Peer {
     /// Takes a datagram that is, or claims to be, the peer's.
     pub fn receive(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> Verdict {
         let shared = io.shared.clone();
-        if !self.is_member && is_unwanted(arrival.bytes) {
+        let is_too_long = arrival.remote.transport == Transport::Udp && arrival.bytes.len() > LONGEST;
+        if is_too_long || !self.is_member && is_unwanted(arrival.bytes) {
             shared.counters.bad.one();
             return Ok(());
         }

@@ -8,6 +8,7 @@ use str0m::media::{MediaAdded, MediaKind, Mid, SenderFeedback};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
+use crate::media::media_gate::MediaGate;
 use crate::media::pictures::Pictures;
 use crate::media::published::{Published, Reported};
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
@@ -30,6 +31,8 @@ pub struct Publisher {
     video: Option<Mid>,
     audio: Option<Mid>,
     pictures: Pictures,
+    /// Of pictures and of sound.
+    gates: (MediaGate, MediaGate),
 }
 
 impl fmt::Debug for Publisher {
@@ -110,6 +113,7 @@ impl Publisher {
             connected: false,
             video: None,
             audio: None,
+            gates: (MediaGate::of(Track::Video), MediaGate::of(Track::Audio)),
             pictures: Pictures::default(),
         }
     }
@@ -146,6 +150,10 @@ impl Publisher {
     fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
         context.view.note_packet(context.moment, None);
         let Some((track, layer)) = self.place_of(packet.header.ssrc, context.rtc) else { return };
+        let gate = if track == Track::Video { &mut self.gates.0 } else { &mut self.gates.1 };
+        if !gate.pass(context.moment, &packet.payload) {
+            return context.counters.bad.one();
+        }
         let header = &packet.header;
         if track == Track::Video {
             self.pictures.note_source(layer, *header.ssrc, self.stream.view());

@@ -201,12 +201,12 @@ impl MediaThread {
         self.io.shared.counters.datagrams_in.one();
         self.io.shared.counters.bytes_in.add(arrival.bytes.len() as u64);
         match route {
-            Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(arrival, io)),
+            Route::Here(peer) => self.give(peer, arrival),
             Route::There(thread) => self.io.pass(thread, arrival),
             Route::Adopt(seed) => {
                 let peer = seed.id;
                 if self.adopt(seed) {
-                    self.with_peer(peer, |peer, io| peer.receive(arrival, io));
+                    self.give(peer, arrival);
                 }
             }
             Route::Nowhere => {}
@@ -305,6 +305,20 @@ impl MediaThread {
             Ok(Ok(())) => {}
             Ok(Err(why)) => self.end(id, why),
             Err(Contained) => self.bury(id),
+        }
+    }
+
+    /// Lets a peer read a datagram. One whose datagrams take too much of the thread's time ends.
+    fn give(&mut self, id: PeerId, arrival: &Datagram<'_>) {
+        let is_suspect = self.peers.get(&id).is_some_and(|peer| peer.burden.is_suspect());
+        let (begun, own) = (Instant::now(), is_suspect.then(own_time));
+        self.with_peer(id, |peer, io| peer.receive(arrival, io));
+        let (ended, took) = (Instant::now(), own.map(|own| own_time().saturating_sub(own)));
+        let now = self.io.shared.moment(ended);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.burden.add(now, ended.saturating_duration_since(begun), took) {
+            log::warn!("[worker] ALERT {peer:?} is ended: {}", Gone::TooCostly);
+            self.end(id, Gone::TooCostly);
         }
     }
 
@@ -449,10 +463,16 @@ impl MediaThread {
         // Counted where it was heard.
         let arrival = Datagram { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: true };
         match self.route(&arrival) {
-            Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(&arrival, io)),
+            Route::Here(peer) => self.give(peer, &arrival),
             Route::There(_) | Route::Adopt(_) | Route::Nowhere => {}
         }
     }
+}
+
+/// Processor time of this thread so far.
+fn own_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Whether a check is genuine, as the waiting peer sees it.

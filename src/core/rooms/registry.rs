@@ -192,6 +192,8 @@ pub enum Frame<'a> {
     Binary,
     /// Longer than a message may be.
     TooLong,
+    /// No message: a Ping, or what nobody asked for.
+    Control,
 }
 
 /// Why somebody may not come in.
@@ -226,6 +228,7 @@ struct Connection {
     visitor: Visitor,
     stage: Stage,
     messages: Bucket,
+    controls: Bucket,
     /// Messages that came by it, and those that went before it was a member's.
     taken: u64,
     said: u64,
@@ -300,8 +303,8 @@ impl RoomRegistry {
     /// A WebSocket is open.
     pub fn opened(&mut self, now: Moment, id: ConnectionId, visitor: Visitor) {
         let stage = Stage::Waiting { until: now + JOIN_WITHIN };
-        let messages = Bucket::default();
-        self.connections.insert(id, Connection { visitor, stage, messages, taken: 0, said: 0 });
+        let (messages, controls) = (Bucket::default(), Bucket::default());
+        self.connections.insert(id, Connection { visitor, stage, messages, controls, taken: 0, said: 0 });
     }
 
     /// Its client ended it.
@@ -341,6 +344,13 @@ impl RoomRegistry {
     /// It says something.
     pub fn frame(&mut self, now: Moment, id: ConnectionId, frame: Frame<'_>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if matches!(frame, Frame::Control) {
+            if connection.controls.take(now, MESSAGES).is_err() {
+                let words = "too many control frames: at most 40 at once and 10 a second";
+                self.refuse(now, id, Rejected::new(Code::RateLimited, words), Closing::Policy);
+            }
+            return;
+        }
         connection.taken += 1;
         if connection.messages.take(now, MESSAGES).is_err() {
             let words = "too many messages: at most 40 at once and 10 a second";
@@ -355,7 +365,7 @@ impl RoomRegistry {
                 let words = "a message has at most 512 KiB, a join 4 KiB";
                 return self.refuse(now, id, Rejected::new(Code::InvalidMessage, words), Closing::TooLong);
             }
-            Frame::Binary => Err(Rejected::new(Code::InvalidMessage, "messages are text")),
+            Frame::Binary | Frame::Control => Err(Rejected::new(Code::InvalidMessage, "messages are text")),
             Frame::Text(text)
                 if member.is_none() && connection.visitor.room.is_none() && text.len() > MAX_JOIN =>
             {

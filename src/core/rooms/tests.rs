@@ -821,12 +821,9 @@ fn joins_of_one_identity_are_bounded() {
 #[test]
 fn a_flood_of_messages_ends_the_connection() {
     let mut world = World::new();
-    world.join(1, "a");
-    world.join(2, "a");
+    (1..=2).for_each(|id| world.join(id, "a"));
     let candidate = json!({"type": "ice-candidate", "data": {"candidate": "candidate:1"}});
-    for _ in 0..39 {
-        world.say(1, candidate.clone());
-    }
+    (0..39).for_each(|_| world.say(1, candidate.clone()));
     assert_eq!(world.view(1).closed, None, "a join and 39 candidates");
     world.pass(Duration::from_secs(1));
     (0..10).for_each(|_| world.say(1, candidate.clone()));
@@ -834,6 +831,10 @@ fn a_flood_of_messages_ends_the_connection() {
     world.say(1, candidate.clone());
     assert_eq!((world.view(1).errors(), world.view(1).closed), (vec!["rate_limited"], Some(Closing::Policy)));
     assert_eq!(world.view(2).types().last(), Some(&"peer-left"), "and the others hear that it is gone");
+    let connection = world.connection(2);
+    (0..41).for_each(|_| world.registry.frame(world.now, connection, Frame::Control));
+    world.settle();
+    assert_eq!(world.view(2).closed, Some(Closing::Policy), "control frames count like messages");
 }
 
 // SPEC 10: Fresh credentials come at 80 % of their life; lost media have 15 s; an empty room goes

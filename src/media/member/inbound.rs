@@ -9,6 +9,7 @@ use str0m::rtp::RtpPacket;
 use crate::core::rooms::tracks::MediaKind;
 use crate::core::time::Moment;
 use crate::media::groups::Groups;
+use crate::media::media_gate::MediaGate;
 use crate::media::member::track::{GROUPS, Track};
 use crate::media::pictures::Pictures;
 use crate::media::role::Context;
@@ -31,6 +32,7 @@ pub struct Inbound {
     pub mid: Mid,
     /// What others follow.
     pub track: Track,
+    gate: MediaGate,
     feed: Forwarder,
     meter: Meter,
     pictures: Pictures,
@@ -47,11 +49,26 @@ impl Inbound {
         let mut feed = Forwarder::new(Packing::Vp8);
         feed.hand_to(Feeder::Publisher, medium(track.kind()));
         let (meter, pictures, early) = (Meter::default(), Pictures::of(rids), Groups::new(GROUPS));
-        Inbound { mid, track, feed, meter, pictures, early, has_early: false, loudest: None, told: None }
+        let gate = MediaGate::of(medium(track.kind()));
+        Inbound {
+            mid,
+            track,
+            gate,
+            feed,
+            meter,
+            pictures,
+            early,
+            has_early: false,
+            loudest: None,
+            told: None,
+        }
     }
 
-    /// Takes a packet in.
+    /// Takes a packet in, unless it is nothing that sound or a picture is sent in.
     pub fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
+        if !self.gate.pass(context.moment, &packet.payload) {
+            return context.counters.bad.one();
+        }
         let Some(layer) = self.layer_of(packet, context.rtc) else { return };
         let (header, now) = (&packet.header, context.moment);
         let plain = packet::RtpPacket {

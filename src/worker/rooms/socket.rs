@@ -54,11 +54,23 @@ const READ: usize = 8 * 1024;
 struct Counted {
     stream: UnixStream,
     sent: u64,
+    /// What may be read until the next look. A library that reads on until there is a message would never come back from frames
+    /// that bring none.
+    allowance: usize,
 }
+
+/// Bytes of a connection that are read in one look.
+const AT_A_LOOK: usize = 64 * 1024;
 
 impl Read for Counted {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
+        let room = buf.len().min(self.allowance);
+        if room == 0 && !buf.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let got = self.stream.read(buf.get_mut(..room).unwrap_or_default())?;
+        self.allowance = self.allowance.saturating_sub(got);
+        Ok(got)
     }
 }
 
@@ -94,6 +106,10 @@ pub enum Brought {
     Binary,
     /// A message that is too long.
     TooLong,
+    /// A frame that is no message and no answer to one of ours.
+    Control,
+    /// No message as far as was read; there may be more.
+    Part,
     /// So many of our messages have arrived, for a while already.
     Arrived(u64),
     /// Nothing more for now.
@@ -171,7 +187,7 @@ impl Socket {
             return false;
         }
         let rest = bytes.get(upgrade.len..).unwrap_or_default().to_vec();
-        let stream = Counted { stream, sent: 0 };
+        let stream = Counted { stream, sent: 0, allowance: AT_A_LOOK };
         let socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config()));
         self.stage = Stage::Open(Box::new(socket));
         (self.heard, self.pinged) = (now, now);
@@ -320,6 +336,7 @@ fn head(stream: &mut UnixStream, bytes: &mut Vec<u8>) -> Brought {
 /// What it brings, and whether it said anything at all.
 fn read(socket: &mut WebSocket<Counted>, is_closing: &mut bool) -> (Brought, bool) {
     let mut heard = false;
+    socket.get_mut().allowance = AT_A_LOOK;
     let brought = loop {
         break match socket.read() {
             Ok(Message::Text(text)) => Brought::Text(text),
@@ -329,20 +346,25 @@ fn read(socket: &mut WebSocket<Counted>, is_closing: &mut bool) -> (Brought, boo
                 match <[u8; 8]>::try_from(&payload[..]) {
                     Ok(count) => Brought::Arrived(u64::from_be_bytes(count)),
                     // Nobody asked for it.
-                    Err(_) => continue,
+                    Err(_) => Brought::Control,
                 }
             }
             // Pongs and the reply to a Close frame are sent by themselves.
             Ok(Message::Ping(_) | Message::Frame(_)) => {
                 heard = true;
-                continue;
+                Brought::Control
             }
             Ok(Message::Close(frame)) => {
                 heard = true;
                 *is_closing = frame.is_none_or(|frame| !OF_SERVERS.contains(&frame.code));
                 continue;
             }
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Brought::Nothing,
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                match socket.get_ref().allowance {
+                    0 => Brought::Part,
+                    _ => Brought::Nothing,
+                }
+            }
             _ if *is_closing => Brought::Closed,
             Err(Error::Capacity(_)) => Brought::TooLong,
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Brought::Broken,
@@ -405,6 +427,7 @@ mod tests {
     // SPEC 10: A client that takes nothing for 5 s, or is silent for a minute, is gone; a close is
     // read before the connection goes
     // Also: `a_silent_client_is_pinged_and_gone_after_a_minute`,
+    // `frames_that_bring_nothing_do_not_hold_who_reads`,
     // `a_head_has_ten_seconds_and_bounds`,
     // `a_close_is_read_before_the_connection_goes_although_more_was_sent`
     #[test]
@@ -421,6 +444,24 @@ mod tests {
         assert!(socket.flush(Moment(14_900)), "it took some");
         assert!(socket.look(Moment(19_800)));
         assert!(!socket.look(Moment(20_000)));
+    }
+
+    #[test]
+    fn frames_that_bring_nothing_do_not_hold_who_reads() {
+        let (mut socket, mut client) = open();
+        // Pings, masked with zeros: of each, whoever reads hears at once.
+        (0..3).for_each(|_| client.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap());
+        (0..3).for_each(|_| assert!(matches!(socket.next(Moment(0)), Brought::Control)));
+        assert!(matches!(socket.next(Moment(0)), Brought::Nothing));
+        // A message in pieces without anything in them, as many as fit: no more than so many bytes of it in one look.
+        client.write_all(&[0x01, 0x80, 0, 0, 0, 0]).unwrap();
+        let empty = [0x00, 0x80, 0, 0, 0, 0].repeat(20_000);
+        client.write_all(&empty).unwrap();
+        assert!(matches!(socket.next(Moment(0)), Brought::Part));
+        assert!(matches!(socket.next(Moment(0)), Brought::Nothing));
+        client.write_all(&[0x80, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+        let Brought::Text(text) = socket.next(Moment(0)) else { panic!("no text") };
+        assert_eq!(text.as_str(), "x");
     }
 
     #[test]
@@ -457,6 +498,8 @@ mod tests {
             client.send(Message::Pong(Bytes::from_static(b"nobody asked"))).unwrap();
             let brought = socket.next(Moment(at + 100));
             assert!(matches!(brought, Brought::Arrived(count) if count == arrived), "{brought:?}");
+            let brought = socket.next(Moment(at + 100));
+            assert!(matches!(brought, Brought::Control), "what nobody asked for: {brought:?}");
             assert!(matches!(socket.next(Moment(at + 100)), Brought::Nothing));
         }
     }

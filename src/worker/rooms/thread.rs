@@ -251,6 +251,8 @@ impl RoomsThread {
                 Brought::Text(text) => self.registry.frame(now, id, Frame::Text(text.as_str())),
                 Brought::Binary => self.registry.frame(now, id, Frame::Binary),
                 Brought::TooLong => self.registry.frame(now, id, Frame::TooLong),
+                Brought::Control => self.registry.frame(now, id, Frame::Control),
+                Brought::Part => {}
             }
             // In order: what one message leads to comes before the next.
             self.carry_out();
