@@ -5,9 +5,10 @@
 //! again all the same ([`worker_address`](super::worker_address)).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::host::names;
@@ -24,9 +25,11 @@ const MOST: usize = 10_000;
 /// What names meant.
 #[derive(Debug, Default)]
 pub struct WorkerNames {
-    known: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    known: Arc<Mutex<Known>>,
     under_way: Arc<AtomicUsize>,
 }
+
+type Known = BTreeMap<String, Vec<SocketAddr>>;
 
 /// A look-up that is under way, until its thread ends: also when nobody waits for it any more.
 struct UnderWay(Arc<AtomicUsize>);
@@ -44,36 +47,38 @@ impl WorkerNames {
             return Some(vec![SocketAddr::new(ip, port)]);
         }
         let name = format!("{host}:{port}");
-        match self.ask(host, port) {
-            Some(Ok(found)) => {
-                self.remember(&name, &found);
-                Some(found)
-            }
-            // A name server that knows no such name has answered.
-            Some(Err(_)) => None,
-            None => self.known().get(&name).cloned(),
+        match self.ask(host, port, &name) {
+            Some(found) => found.ok(),
+            None => lock(&self.known).get(&name).cloned(),
         }
     }
 
-    fn ask(&self, host: &str, port: u16) -> Option<std::io::Result<Vec<SocketAddr>>> {
+    /// The answer, if one comes in time. One that comes later is remembered for the next beat.
+    fn ask(&self, host: &str, port: u16, name: &str) -> Option<io::Result<Vec<SocketAddr>>> {
         let one_more = |now: usize| (now < AT_ONCE).then_some(now + 1);
         self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        let under_way = UnderWay(self.under_way.clone());
-        names::begin(host, port, under_way).ok()?.recv_timeout(WAIT).ok()
+        let (under_way, known, name) =
+            (UnderWay(self.under_way.clone()), self.known.clone(), name.to_owned());
+        let then = move |found: &io::Result<Vec<SocketAddr>>| {
+            if let Ok(found) = found {
+                remember(&mut lock(&known), name, found);
+            }
+            drop(under_way);
+        };
+        names::begin(host, port, then).ok()?.recv_timeout(WAIT).ok()
     }
+}
 
-    fn remember(&self, name: &str, found: &[SocketAddr]) {
-        let mut known = self.known();
-        if known.len() >= MOST {
-            // They come back with the next beats.
-            known.clear();
-        }
-        known.insert(name.to_owned(), found.to_vec());
+fn remember(known: &mut Known, name: String, found: &[SocketAddr]) {
+    if known.len() >= MOST {
+        // They come back with the next beats.
+        known.clear();
     }
+    known.insert(name, found.to_vec());
+}
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<SocketAddr>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -313,10 +313,11 @@ impl ApiExchange {
 /// The client is gone. What the API was handed it does all the same, and has a connection and a thread for it until then: the permit is not
 /// the next one's before.
 fn without_client(cx: &mut Context, io: &ClientIo, ex: &mut ApiExchange) -> Result<Step<Replied>, End> {
-    if matches!(ex.stage, Stage::Talking { .. }) && ex.advance(cx, io)?.is_none() {
-        return Ok(Step::Wait);
+    let is_talking = |ex: &ApiExchange| matches!(ex.stage, Stage::Talking { .. });
+    match is_talking(ex) && ex.advance(cx, io)?.is_none() && is_talking(ex) {
+        true => Ok(Step::Wait),
+        false => Err(End::Gone),
     }
-    Err(End::Gone)
 }
 
 /// Does all that can be done now.

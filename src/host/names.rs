@@ -35,17 +35,17 @@ impl fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
-/// Asks for the addresses of a host on a thread of its own, which keeps `held` until it ends: that can be long after nobody waits for it
+/// Asks for the addresses of a host on a thread of its own. `then` hears the answer there, which can be long after nobody waits for it
 /// any more.
-pub fn begin<H: Send + 'static>(
+pub fn begin(
     host: &str,
     port: u16,
-    held: H,
+    then: impl FnOnce(&io::Result<Vec<SocketAddr>>) + Send + 'static,
 ) -> io::Result<Receiver<io::Result<Vec<SocketAddr>>>> {
     let host = host.to_owned();
     let work = move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        drop(held);
+        then(&found);
         found
     };
     aside::start("look-up", STACK, work)
@@ -56,7 +56,7 @@ pub fn look_up(host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>,
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = begin(host, port, ()).map_err(NotFound::NoThread)?;
+    let found = begin(host, port, |_| ()).map_err(NotFound::NoThread)?;
     match found.recv_timeout(wait) {
         Ok(addresses) => addresses.map_err(NotFound::Unknown),
         Err(RecvTimeoutError::Timeout) => Err(NotFound::Late),

@@ -2,18 +2,25 @@
 //! that sound has. Its rate of pictures is its estimator's and its network's affair; noise in their place costs those who follow it no
 //! more.
 
+use std::time::Duration;
+
+use crate::core::limits::rate_limit::{Bucket, Rate};
 use crate::core::time::Moment;
-use crate::media::mic_gate::MicGate;
+use crate::media::codec::opus;
 use crate::media::rtp::forwarder::Track;
 
-/// Bytes of payload in one packet: what an Ethernet frame holds. A longer one would reach nobody in one piece.
+/// Bytes of payload in one packet of pictures: what an Ethernet frame holds. A longer one would reach nobody in one piece.
 const MOST: usize = 1_500;
+
+/// Packets of sound: 500 a second are 2 ms each, and the shortest that Opus has are 2.5 (RFC 6716, 2.1.4). A network that held them back
+/// for half a second hands them over at once.
+const SOUND: Rate = Rate { burst: 200, every: Duration::from_millis(2) };
 
 /// The gate of one track.
 #[derive(Clone, Copy, Debug)]
 pub enum MediaGate {
     /// Of sound.
-    Sound(MicGate),
+    Sound(Bucket),
     /// Of pictures.
     Pictures,
 }
@@ -22,7 +29,7 @@ impl MediaGate {
     /// A gate that nothing has passed.
     pub fn of(track: Track) -> MediaGate {
         match track {
-            Track::Audio => MediaGate::Sound(MicGate::default()),
+            Track::Audio => MediaGate::Sound(Bucket::default()),
             Track::Video => MediaGate::Pictures,
         }
     }
@@ -30,7 +37,10 @@ impl MediaGate {
     /// Whether a packet goes on. An empty one keeps a path open, and is nothing to anybody further on.
     pub fn pass(&mut self, now: Moment, payload: &[u8]) -> bool {
         match self {
-            MediaGate::Sound(gate) => payload.is_empty() || gate.pass(now, payload).is_ok(),
+            MediaGate::Sound(_) if payload.is_empty() => true,
+            MediaGate::Sound(bucket) => {
+                payload.len() <= MOST && opus::packet(payload).is_some() && bucket.take(now, SOUND).is_ok()
+            }
             MediaGate::Pictures => payload.len() <= MOST,
         }
     }
@@ -44,8 +54,8 @@ mod tests {
     fn of_a_members_sound_only_sound_goes_on() {
         let mut sound = MediaGate::of(Track::Audio);
         let voice = [31 << 3; 40];
-        let passed = (0..1_000).filter(|at| sound.pass(Moment(*at), &voice)).count();
-        assert!((140..=160).contains(&passed), "{passed} in a second: 50 at once, 100 more as time goes by");
+        let passed = (0..2_000).filter(|at| sound.pass(Moment(*at), &voice)).count();
+        assert!((1_190..=1_210).contains(&passed), "{passed} in two seconds: 200 at once, 500 a second more");
         assert!(!MediaGate::of(Track::Audio).pass(Moment(0), &[0xff; 1_300]), "no Opus");
         assert!(MediaGate::of(Track::Audio).pass(Moment(0), &[]));
     }

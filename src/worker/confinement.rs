@@ -133,9 +133,10 @@ fn kept(settings: &Settings) -> Vec<PathBuf> {
     all.filter(|path| !path.as_os_str().is_empty()).map(real).collect()
 }
 
-/// The path without links; itself where it does not exist.
+/// The path without links, also that of something that is to be made in a directory; itself where that does not exist either.
 fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    let below = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(below).unwrap_or_else(|| path.to_owned())
 }
 
 /// The grant as it was judged, without links. The error is what would be opened with it.
@@ -190,6 +191,8 @@ mod tests {
         // What was judged has no links any more, and none that comes is followed; nothing is made at the end of one.
         let judged = permit(&Grant::new(fine.join("below"), Access::Read), &[]).unwrap();
         assert_eq!((judged.path, judged.links), (real(&own.join("below")), false));
+        let made = permit(&Grant::new(fine.join("made.mp4"), Access::Use), &[]).unwrap();
+        assert_eq!(made.path, real(&own).join("made.mp4"), "it is opened as soon as it is there");
         std::fs::remove_file(&secret).unwrap();
         make(&link);
         assert!(!secret.exists());
