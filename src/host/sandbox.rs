@@ -15,7 +15,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::OnceLock;
 
 use libc::{c_int, c_long, c_ulong, sock_filter};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 
 use crate::core::confinement::{Access, Confinement, Grant};
 
@@ -219,9 +219,14 @@ impl Sandbox {
 /// Opens one path.
 fn open(ruleset: &OwnedFd, grant: &Grant, known: u64) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let links = if grant.links { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
-    let Ok(path) = rustix::fs::openat2(CWD, &grant.path, flags, Mode::empty(), links) else { return Ok(()) };
+    let Ok(path) = rustix::fs::open(&grant.path, flags, Mode::empty()) else { return Ok(()) };
     let path = File::from(path);
+    // What was opened is asked for its name: openat2(2), which can refuse links, is taken away by systemd (`RestrictSUIDSGID=`).
+    let is_elsewhere =
+        || std::fs::read_link(format!("/proc/self/fd/{}", path.as_raw_fd())).ok() != Some(grant.path.clone());
+    if !grant.links && is_elsewhere() {
+        return Ok(());
+    }
     let kind = path.metadata()?.file_type();
     let mut allowed = rights(grant.access) & known;
     if !kind.is_dir() {
