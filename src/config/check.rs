@@ -109,11 +109,15 @@ fn shared<'s>(
     those.any(|other| is_one_of(other.expose(), these.clone()))
 }
 
+/// The tokens by which roles and operators know each other.
+fn roles_tokens(settings: &Settings) -> impl Iterator<Item = &Secret> {
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    settings.server.admin_secrets().chain(settings.workers.secrets()).chain(link)
+}
+
 /// A token that only reads administers nothing, so it is nobody else's.
 fn read_token(settings: &Settings) -> Option<Contradiction> {
-    let server = &settings.server;
-    let link = settings.controller.as_ref().map(|link| &link.token);
-    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    let (server, others) = (&settings.server, roles_tokens(settings));
     unless(
         !shared(std::iter::once(&server.read_token), others),
         "server.read_token",
@@ -124,9 +128,7 @@ fn read_token(settings: &Settings) -> Option<Contradiction> {
 
 /// Publishers have their token in programs on many hosts, so it is nobody else's.
 fn whip_token(settings: &Settings) -> Option<Contradiction> {
-    let server = &settings.server;
-    let link = settings.controller.as_ref().map(|link| &link.token);
-    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    let (server, others) = (&settings.server, roles_tokens(settings));
     let others = others.chain([&server.read_token, &settings.metrics.token]);
     unless(
         !shared(settings.whip.iter().map(|whip| &whip.token), others),
@@ -138,9 +140,7 @@ fn whip_token(settings: &Settings) -> Option<Contradiction> {
 
 /// A token for metrics stands in a monitoring system's configuration, so it is nobody else's.
 fn metrics_token(settings: &Settings) -> Option<Contradiction> {
-    let server = &settings.server;
-    let link = settings.controller.as_ref().map(|link| &link.token);
-    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    let (server, others) = (&settings.server, roles_tokens(settings));
     unless(
         !shared(std::iter::once(&settings.metrics.token), others.chain([&server.read_token])),
         "metrics.token",

@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 
 use crate::config::settings::Network;
 use crate::controller::worker_names::WorkerNames;
-use crate::core::dial_policy::{self, DialRefusal, Special};
+use crate::core::dial_policy::{self, DialRefusal, EVERYTHING, Special};
 use crate::edge::router::Upstream;
 
 const fn network(address: IpAddr, prefix: u8) -> Network {
@@ -22,9 +22,6 @@ const fn network(address: IpAddr, prefix: u8) -> Network {
 /// What a heartbeat from this host may name: whoever sends it reaches these anyway.
 const LOOPBACK: [Network; 2] =
     [network(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8), network(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
-
-const EVERYTHING: [Network; 2] =
-    [network(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), network(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)];
 
 /// Why a worker cannot be called where it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -222,9 +222,8 @@ fn open(ruleset: &OwnedFd, grant: &Grant, known: u64) -> io::Result<()> {
     let Ok(path) = rustix::fs::open(&grant.path, flags, Mode::empty()) else { return Ok(()) };
     let path = File::from(path);
     // What was opened is asked for its name: openat2(2), which can refuse links, is taken away by systemd (`RestrictSUIDSGID=`).
-    let is_elsewhere =
-        || std::fs::read_link(format!("/proc/self/fd/{}", path.as_raw_fd())).ok() != Some(grant.path.clone());
-    if !grant.links && is_elsewhere() {
+    let name = || std::fs::read_link(format!("/proc/self/fd/{}", path.as_raw_fd()));
+    if !grant.links && !name().is_ok_and(|name| name == grant.path) {
         return Ok(());
     }
     let kind = path.metadata()?.file_type();

@@ -354,22 +354,32 @@ fn who_waits_too_long_for_the_api_is_told_when_to_come_back() {
     assert!(wire.get("/again").text().starts_with("GET /again "));
 }
 
+/// A request that the API holds, its connection there, and one that waits behind it.
+fn held_and_waiting(api: &Stub, edge: &TestEdge, path: &str) -> (Wire, UnixStream, Wire) {
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
+    let mut behind = edge.connect();
+    behind.send(post(path, ""));
+    until("the second waits", || api.pool.waiting() > 0);
+    (first, held, behind)
+}
+
+/// A request that is answered shows that the loops heard of an end; both loops serve in turn.
+fn hear_of_the_end(edge: &TestEdge) {
+    for _ in 0..8 {
+        assert_eq!(edge.connect().get("/secret").status(), 401);
+    }
+}
+
 #[test]
 fn a_request_whose_client_left_is_not_passed_on() {
     let mut api = stub("left", |_| ());
     let edge = edge_to(&api.pool, 1024, |_| ());
-    let mut first = edge.connect();
-    first.send(post("/first", ""));
-    let held = api.hold();
-    let mut gone = edge.connect();
-    gone.send(post("/gone", ""));
-    until("the second waits", || api.pool.waiting() > 0);
+    let (mut first, held, gone) = held_and_waiting(&api, &edge, "/gone");
     let (sender, served) = mpsc::channel();
     reset(Some(gone));
-    // A request that is answered shows that the loops heard of the end; both loops serve in turn.
-    for _ in 0..8 {
-        assert_eq!(edge.connect().get("/secret").status(), 401);
-    }
+    hear_of_the_end(&edge);
     let sender = std::sync::Mutex::new(sender);
     answer(held, &|request| request);
     api.serve(move |request| {
@@ -387,17 +397,9 @@ fn a_request_whose_client_left_is_not_passed_on() {
 fn who_leaves_holds_the_connection_until_the_api_is_done() {
     let mut api = stub("leaver", |_| ());
     let edge = edge_to(&api.pool, 1024, |_| ());
-    let mut first = edge.connect();
-    first.send(post("/first", ""));
-    let held = api.hold();
-    let mut second = edge.connect();
-    second.send(post("/second", ""));
-    until("the second waits", || api.pool.waiting() > 0);
+    let (first, held, mut second) = held_and_waiting(&api, &edge, "/second");
     reset(Some(first));
-    // A request that is answered shows that the loops heard of the end; both loops serve in turn.
-    for _ in 0..8 {
-        assert_eq!(edge.connect().get("/secret").status(), 401);
-    }
+    hear_of_the_end(&edge);
     assert_eq!(api.pool.waiting(), 1, "the API still has the first one's request");
     answer(held, &|request| request);
     api.echo();
